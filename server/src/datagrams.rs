@@ -233,6 +233,21 @@ impl Outgoing {
         sent
     }
 
+    /// A copy of the datagrams for which `is_wanted` says so.
+    pub(crate) fn filtered(&self, mut is_wanted: impl FnMut(&[u8], Option<IpAddr>, SocketAddr) -> bool) -> Self {
+        let mut wanted = Self::default();
+        for departure in &self.departures {
+            let &Departure { payload, source, to, is_whole, .. } = departure;
+            if is_wanted(self.data(departure), source, to) {
+                wanted.push(&[self.data(departure)], payload, source, to);
+                if is_whole {
+                    wanted.keep_last_whole();
+                }
+            }
+        }
+        wanted
+    }
+
     pub(crate) fn data(&self, departure: &Departure) -> &[u8] {
         &self.bytes[departure.at..departure.at + departure.length]
     }

@@ -44,6 +44,7 @@ mod cors;
 mod datagrams;
 mod descriptors;
 mod dialect;
+pub mod faults;
 mod handshake;
 mod http;
 mod limits;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use server::net::Tokio;
+use server::net::{Network, Tokio};
 use server::{Census, Config, DIALECTS, Handle, Listen, Server};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,11 +33,15 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
+    start_on(Tokio, change).await
+}
+
+pub(crate) async fn start_on(net: impl Network, change: impl FnOnce(&mut Config)) -> Running {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let names = DIALECTS.iter().map(|entry| entry.name).filter(|name| *name != "echo");
     let mut config = Config { listen: Listen::each(names, |_| any_port), stun: Some(any_port), ..Config::default() };
     change(&mut config);
-    let server = Server::bind(Tokio, config).await.expect("port 0 is free");
+    let server = Server::bind(net, config).await.expect("port 0 is free");
     let [http, mesh, call, call_socketio, broadcast, stun] =
         ["api", "mesh", "call", "call-socketio", "broadcast", "stun"]
             .map(|name| server.address(name).expect("asked for"));

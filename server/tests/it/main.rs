@@ -11,6 +11,7 @@ mod client;
 mod clock;
 mod discovery;
 mod echo;
+mod faults;
 mod http;
 mod lifecycle;
 mod limits;

@@ -16,6 +16,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches};
+use server::faults::{Endpoint, Faults, FaultyNetwork};
+use server::net::{Network, Tokio};
 use server::{Config, DIALECTS, Handle, Randomness, Server};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinHandle;
@@ -107,10 +109,39 @@ fn config(settings: &Settings) -> anyhow::Result<Config> {
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let config = config(settings)?;
     memory::tell(&config);
+    let passed = Activated::from_systemd()?;
+    let Some(ordered) = settings.faults()? else {
+        return serve_on(passed.clone(), &passed, settings, config, None).await;
+    };
+    let (faults, is_given) = (Faults::default(), ordered.token.is_some());
+    let token = ordered.token.map_or_else(random_token, Ok)?;
+    let endpoint = Endpoint::bind(Tokio, ordered.port, faults.clone(), token.clone()).await?;
+    let mut lines = vec![format!("faults  http://{}/faults", endpoint.address())];
+    if !is_given {
+        lines.push(format!("faults-token  {token}"));
+    }
+    tokio::spawn(endpoint.serve());
+    let net = FaultyNetwork::new(passed.clone(), faults, config.stun);
+    serve_on(net, &passed, settings, config, Some(lines)).await
+}
+
+/// A token that nobody can guess.
+fn random_token() -> anyhow::Result<String> {
+    Ok(format!("{:016x}{:016x}", crate::random()?, crate::random()?))
+}
+
+/// Serves on a network, which takes the sockets that systemd has passed. `more` are lines to print before the server is
+/// ready.
+async fn serve_on<N: Network>(
+    net: N,
+    passed: &Activated,
+    settings: &Settings,
+    config: Config,
+    more: Option<Vec<String>>,
+) -> anyhow::Result<()> {
     let (listens, tls, has_pages) = (config.listen.clone(), config.tls.clone(), config.pages.served);
-    let net = Activated::from_systemd()?;
-    let server = Server::bind(net.clone(), config).await?;
-    net.check_that_all_are_used()?;
+    let server = Server::bind(net, config).await?;
+    passed.check_that_all_are_used()?;
     let api = server.address("api");
     let http = if tls.is_some() { "https" } else { "http" };
     for listen in &listens {
@@ -140,6 +171,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     if let Some(address) = api.filter(|_| has_pages) {
         outln!("pages  {http}://{address}/");
+    }
+    for line in more.into_iter().flatten() {
+        outln!("{line}");
     }
     // From here on, a signal stops the server gracefully. Scripts may send one as soon as they read the next line.
     let mut signals = Signals::catch()?;

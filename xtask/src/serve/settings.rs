@@ -17,6 +17,8 @@ use server::{
 
 /// Maximum of every count: more is surely a mistake, and sums of counts cannot overflow.
 const COUNT_MAX: usize = 1_000_000_000;
+/// The default port of the faults.
+const FAULTS_PORT: u16 = 8079;
 /// Maximum of bytes for all clients: a tebibyte.
 const BYTES_MAX: usize = 1 << 40;
 
@@ -146,6 +148,16 @@ pub(crate) struct Settings {
     /// Address for `metrics-port`, or a name, of which the first address counts
     #[arg(long, env = "METRICS_HOST", value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1")]
     metrics_host: Host,
+
+    /// Take orders to cut, delay, lose or throttle what clients exchange with signaling and TURN, at `/faults` on 127.0.0.1; for tests
+    #[arg(long, env = "GLARE_FAULTS")]
+    faults: bool,
+    /// TCP port of `/faults`
+    #[arg(long, env = "GLARE_FAULTS_PORT", value_name = "PORT", default_value_t = FAULTS_PORT)]
+    faults_port: u16,
+    /// Bearer token for `/faults` [default: a random one, which is printed]
+    #[arg(long, env = "GLARE_FAULTS_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    faults_token: Option<String>,
 
     /// PEM file with the certificate chain; enables TLS on every TCP port except `metrics-port`
     #[arg(long, env = "GLARE_TLS_CERT", value_name = "FILE")]
@@ -310,7 +322,28 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Where the server takes orders for faults.
+pub(crate) struct FaultSettings {
+    pub(crate) port: u16,
+    /// `None`: a random one.
+    pub(crate) token: Option<String>,
+}
+
 impl Settings {
+    /// Where it takes orders for faults, if it does.
+    pub(crate) fn faults(&self) -> anyhow::Result<Option<FaultSettings>> {
+        if !self.faults {
+            if self.faults_token.is_some() {
+                bail!("--faults-token needs --faults");
+            }
+            return Ok(None);
+        }
+        if self.faults_token.as_deref().is_some_and(|token| !(1..=256).contains(&token.len())) {
+            bail!("--faults-token: write 1 to 256 characters");
+        }
+        Ok(Some(FaultSettings { port: self.faults_port, token: self.faults_token.clone() }))
+    }
+
     /// The server's configuration, without the seed.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let is_served = |entry: &&DialectEntry| self.dialects.iter().any(|dialect| dialect == entry.dialect);

@@ -49,6 +49,11 @@ fn caller_and_callee_see_video_directly_and_through_turn() {
 }
 
 #[test]
+fn media_through_turn_is_cut_degraded_and_healed_by_order() {
+    play("faults");
+}
+
+#[test]
 fn every_page_is_accessible_small_and_translated() {
     play("look");
 }

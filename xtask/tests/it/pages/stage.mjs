@@ -34,6 +34,8 @@ export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 class Server {
   #glare;
   #child;
+  /** The port of the faults, if it takes orders for some. */
+  faults;
   /** The ports, by the names of their flags. */
   ports = Object.fromEntries(PORTS.map((name) => [name, 0]));
   #more;
@@ -51,6 +53,7 @@ class Server {
     for await (const line of createInterface({ input: child.stdout })) {
       if (line.startsWith("ready")) {
         // Where it was, it is again after a restart: its pages stay open in the browser.
+        this.faults = found.faults?.[0];
         this.ports = { port: found.mesh[0], "http-port": found.api[0], "call-port": found.call[0], "call-socketio-port": found.call[1], "broadcast-port": found.broadcast[0], "stun-port": found.stun[0] };
         return this;
       }
