@@ -14,7 +14,9 @@ use crate::server::Server;
 const DOCUMENTS: &[&str] = &[
     "README.md",
     "CONTRIBUTING.md",
+    "docs/browser.md",
     "docs/campaigns.md",
+    "docs/faults.md",
     "docs/found.md",
     "docs/matrix/README.md",
     "docs/nats.md",
@@ -44,6 +46,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("sim --scenario nat-reboot-mid-call --server 'npx peerjs", "needs npm peer: real_servers.rs plays it"),
     ("campaign --server 'node server.js'", "needs a server of the reader: campaign.rs runs a program"),
     ("campaign --mutant", "builds a server with defects for minutes: mutants/tests.rs does that"),
+    ("conformance --url ws://127.0.0.1:8787 --scenario mesh-3 --browser", "needs Chromium: browser.rs plays in it"),
     ("conformance --url … --record", "the recording that the next command replays: recordings.rs does both"),
     ("shrink FILE --seed N", "needs a failing run: shrink.rs has one"),
     ("shrink my-failing.toml --seed 3", "needs a failing run: shrink.rs has one"),
