@@ -19,6 +19,8 @@ use crate::interrupt::Interrupt;
 use crate::pool;
 use crate::sink::{Sink, cannot_write, opening};
 
+/// A browser that takes longer than this for an answer makes a server look slow.
+const LATE: Duration = Duration::from_secs(1);
 /// Selects every shipped scenario that can be played.
 const ALL: &str = "all";
 
@@ -72,6 +74,8 @@ struct PlannedRun {
 struct Played {
     outcome: Result<Outcome, Crash>,
     wall: Duration,
+    /// That the browser was late, if it was.
+    late: Option<String>,
 }
 
 impl Scenarios {
@@ -110,7 +114,11 @@ impl Scenarios {
         let mut is_first = true;
         let play = |run: &&PlannedRun| {
             let (outcome, wall) = crate::timed(|| sim::live::run(&run.script, &target, run.seed));
-            Played { outcome, wall }
+            let slowest = run.script.browser.as_ref().map(Browser::take_slowest).unwrap_or_default();
+            let late = (slowest > LATE).then(|| {
+                format!("The browser took {:.1} s for an answer. This machine has too much to do: what fails may be its fault.", slowest.as_secs_f64())
+            });
+            Played { outcome, wall, late }
         };
         pool::for_each_in_order(runs.iter().take_while(|_| !setting.interrupt.is_set()), jobs, play, |run, played| {
             if !std::mem::take(&mut is_first) && !setting.json {
@@ -296,12 +304,13 @@ impl<'a> Output<'a> {
     }
 
     fn take(&mut self, again: &str, run: &PlannedRun, played: &Played) -> anyhow::Result<()> {
+        let remarks: Vec<_> = run.remarks.iter().chain(&played.late).cloned().collect();
         let live = Live {
             scenario: &run.script.scenario,
             called: &run.called,
             played: played.outcome.as_ref(),
             url: &self.setting.target.shown(),
-            remarks: &run.remarks,
+            remarks: &remarks,
             again,
         };
         if !self.setting.json {

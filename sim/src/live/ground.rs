@@ -168,6 +168,7 @@ impl Ground for Live {
 
     fn start(&mut self, actor: ActorIndex, config: ProgramConfig) -> Result<Box<dyn Program>, StageError> {
         let opened = self.tab(actor)?;
+        let trickles = config.spoken.file.signal_operation(dialect::Kind::Candidate).is_some();
         let ActorMachine { node, proxy, net, tab } = &mut self.actors[actor];
         let net = net.get_or_insert_with(|| {
             proxy.power_on();
@@ -175,7 +176,7 @@ impl Ground for Live {
             Place::loopback()
         });
         *tab = opened.as_ref().map(Arc::downgrade).unwrap_or_default();
-        let stacks = opened.map(|opened| Box::new(TabFactory::new(opened, true)) as Box<dyn StackFactory>);
+        let stacks = opened.map(|opened| Box::new(TabFactory::new(opened, true, trickles)) as Box<dyn StackFactory>);
         Ok(Box::new(InProcess::start(net, config, stacks)))
     }
 

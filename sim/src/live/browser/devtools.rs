@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The longest time that an answer may take. It is only reached if the browser hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,6 +65,8 @@ struct State {
     pages: BTreeMap<String, Arc<Inbox>>,
     /// What first went wrong with the browser itself.
     trouble: Option<String>,
+    /// The longest time that an answer took.
+    slowest: Duration,
 }
 
 /// A message from the browser: an answer with an `id`, or an event with a `method`.
@@ -114,8 +117,13 @@ impl DevTools {
     /// Asks the browser, or one of its pages by its session, and waits for the answer.
     pub(super) fn ask(&self, session: &str, method: &str, params: &Value) -> Result<Value, Failure> {
         let (sender, answer) = mpsc::channel();
+        let asked = Instant::now();
         self.send(session, method, params, Some(sender))?;
-        match answer.recv_timeout(PATIENCE) {
+        let answer = answer.recv_timeout(PATIENCE);
+        let mut state = self.state();
+        state.slowest = state.slowest.max(asked.elapsed());
+        drop(state);
+        match answer {
             Ok(answer) => answer,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let why = format!("the browser did not answer `{method}` within {} s", PATIENCE.as_secs());
@@ -178,6 +186,11 @@ impl DevTools {
     /// What went wrong with the browser itself, so that a run with it says nothing about the server.
     pub(super) fn trouble(&self) -> Option<String> {
         self.state().trouble.clone()
+    }
+
+    /// The longest time that an answer took since this was last called.
+    pub(super) fn take_slowest(&self) -> Duration {
+        std::mem::take(&mut self.state().slowest)
     }
 
     /// Tells the browser to end.

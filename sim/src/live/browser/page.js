@@ -5,9 +5,10 @@
   const connections = new Map();
 
   class Connection {
-    constructor(number, { offerer, media: hasMedia }) {
+    constructor(number, { offerer, media: hasMedia, trickles }) {
       this.tell = (event) => globalThis.glareTell(JSON.stringify({ connection: number, event }));
       const pc = (this.pc = new RTCPeerConnection());
+      this.trickles = trickles;
       /** The candidates of the other side. */
       this.remotes = [];
       pc.onicecandidate = ({ candidate }) => {
@@ -37,16 +38,32 @@
       if (!dtls || dtls === this.dtls) return;
       this.dtls = dtls;
       dtls.onstatechange = () => {
-        const state = dtls.state;
-        const tell = () => this.dtls === dtls && this.tell({ dtls: state });
-        // Until both sides have agreed on a bundle, each section has a transport. All but one are then closed, a moment before the
-        // section gets the other one.
-        if (state === "closed") setTimeout(tell, 100);
-        else tell();
+        if (dtls.state === "closed") this.isClosed(dtls);
+        else this.tell({ dtls: dtls.state });
       };
       dtls.iceTransport.onselectedcandidatepairchange = () => this.selected();
       if (dtls.state !== "new") dtls.onstatechange();
       this.selected();
+    }
+
+    /**
+     * Tells that the transport is closed, if it still is the one of the data channel. Until both sides have agreed on a bundle, each
+     * section has a transport; all but one are closed while a description is set, and then the sections get the other one.
+     */
+    isClosed(dtls) {
+      if (this.isSetting) setTimeout(() => this.isClosed(dtls), 20);
+      else if (this.dtls === dtls) this.tell({ dtls: "closed" });
+    }
+
+    /** Sets a description, and hears of the transport that follows from it. */
+    async set(setting) {
+      this.isSetting = true;
+      try {
+        await setting;
+        this.watch();
+      } finally {
+        this.isSetting = false;
+      }
     }
 
     /** Tells which pair carries the data, if that is new. The address of a peer-reflexive candidate is hidden until it is signaled. */
@@ -77,21 +94,25 @@
     }
 
     async offer() {
-      await this.pc.setLocalDescription(await this.pc.createOffer());
-      this.watch();
-      return this.pc.localDescription.toJSON();
+      return this.describe(await this.pc.createOffer());
     }
 
     async answer() {
-      await this.pc.setLocalDescription(await this.pc.createAnswer());
-      this.watch();
-      return this.pc.localDescription.toJSON();
+      return this.describe(await this.pc.createAnswer());
+    }
+
+    async describe(description) {
+      await this.set(this.pc.setLocalDescription(description));
+      // A description that carries its candidates waits for all of them.
+      while (!this.trickles && this.pc.iceGatheringState !== "complete") {
+        await new Promise((done) => this.pc.addEventListener("icegatheringstatechange", done, { once: true }));
+      }
+      return { type: description.type, sdp: description.sdp };
     }
 
     async accept(description) {
-      await this.pc.setRemoteDescription(description);
+      await this.set(this.pc.setRemoteDescription(description));
       if (description.type === "offer") this.sendWhatIsOffered();
-      this.watch();
     }
 
     /** Sends what the other side offers to send. */
@@ -104,7 +125,7 @@
     }
 
     async rollBack() {
-      await this.pc.setLocalDescription({ type: "rollback" });
+      await this.set(this.pc.setLocalDescription({ type: "rollback" }));
     }
 
     restartIce() {
@@ -149,6 +170,14 @@
   }
 
   globalThis.glare = async (number, what, argument) => {
+    if (what === "ready") {
+      // The first connection of a page and the first sound take long. That is to be over before anybody waits for them.
+      const first = new RTCPeerConnection();
+      media().getTracks().forEach((track) => first.addTrack(track, media()));
+      await first.setLocalDescription(await first.createOffer());
+      first.close();
+      return;
+    }
     if (what === "open") {
       connections.set(number, new Connection(number, argument));
       return;

@@ -142,6 +142,12 @@ impl Browser {
         &self.0.profile
     }
 
+    /// The longest time that it took for an answer since this was last called. On a machine that has too much to do it is
+    /// so late that a server looks slow.
+    pub fn take_slowest(&self) -> Duration {
+        self.0.devtools.take_slowest()
+    }
+
     /// What went wrong with the browser itself.
     pub(in crate::live) fn trouble(&self) -> Option<String> {
         self.0.devtools.trouble()

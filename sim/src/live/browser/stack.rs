@@ -15,14 +15,17 @@ pub(in crate::live) struct TabFactory {
     tab: Arc<Tab>,
     /// Whether it offers sound and picture.
     has_media: bool,
+    /// Whether its candidates follow its descriptions.
+    trickles: bool,
     opened: AtomicU32,
 }
 
 impl TabFactory {
     /// Connections that offer a data channel, and if `has_media` also sound and picture. What is offered to them they answer
     /// with the same.
-    pub(in crate::live) fn new(tab: Arc<Tab>, has_media: bool) -> Self {
-        Self { tab, has_media, opened: AtomicU32::new(0) }
+    /// If the candidates do not trickle, they have all been gathered when a description is returned.
+    pub(in crate::live) fn new(tab: Arc<Tab>, has_media: bool, trickles: bool) -> Self {
+        Self { tab, has_media, trickles, opened: AtomicU32::new(0) }
     }
 }
 
@@ -30,7 +33,11 @@ impl StackFactory for TabFactory {
     fn open(&self, offerer: bool, _: Instant) -> Result<Box<dyn Stack>, StackError> {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         self.tab.begin(number);
-        self.tab.ask(number, "open", json!({ "offerer": offerer, "media": self.has_media }))?;
+        self.tab.ask(
+            number,
+            "open",
+            json!({ "offerer": offerer, "media": self.has_media, "trickles": self.trickles }),
+        )?;
         Ok(Box::new(Connection { tab: self.tab.clone(), number }))
     }
 

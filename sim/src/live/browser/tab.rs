@@ -76,6 +76,7 @@ impl Tab {
             ask(&tab.session, method, params)?;
         }
         tab.evaluate(SCRIPT)?;
+        tab.evaluate("glare(0, \"ready\")")?;
         Ok(Arc::new(tab))
     }
 

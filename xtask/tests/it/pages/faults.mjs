@@ -25,7 +25,7 @@ export async function play(stage) {
   await pages[0].click("#call");
   for (const tab of pages) await tab.meets(1);
   for (const tab of pages) await tab.shows("#pair", "relay ⇄ relay");
-  const frames = () => Promise.all(pages.map((tab) => tab.page.$eval("#videos video", (video) => video.getVideoPlaybackQuality().totalVideoFrames)));
+  const frames = () => Promise.all(pages.map((tab) => tab.page.$eval("#videos video:not(#local)", (video) => video.getVideoPlaybackQuality().totalVideoFrames)));
 
   // Both clients are known by their TURN usernames, and by the room in their URLs.
   const { clients } = await order("GET", "");
