@@ -779,7 +779,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `count`, `every`)",
             "z".repeat(60)
         ),
     );
