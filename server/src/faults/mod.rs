@@ -44,7 +44,7 @@ struct Fault {
     order: Order,
     until: Option<Instant>,
     /// When the next byte of a throttled direction may pass, by the client.
-    free: BTreeMap<(SocketAddr, Way), Instant>,
+    free: BTreeMap<(Service, SocketAddr, Way), Instant>,
 }
 
 struct State {
@@ -234,7 +234,7 @@ impl State {
             is_lost |= order.cut || random_share(random) * 100.0 < order.loss_percent;
             at += Duration::from_millis(order.delay_ms);
             if let Some(rate) = order.bytes_per_second {
-                let free = free.entry((traffic.client, traffic.way)).or_insert(now);
+                let free = free.entry((traffic.service, traffic.client, traffic.way)).or_insert(now);
                 let begins = (*free).max(now);
                 // What a datagram would wait for longer than routers keep it, it does not wait for at all.
                 if traffic.service == Service::Turn && begins - now > QUEUE_MAX {
