@@ -437,7 +437,7 @@ fn systemd_is_told_that_it_is_ready_reloads_lives_and_stops() {
     let folder = std::env::temp_dir().join(format!("glare-notify-{}", std::process::id()));
     let socket = std::os::unix::net::UnixDatagram::bind(&folder).expect("a socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
-    let mut told = || {
+    let told = || {
         let mut message = [0; 200];
         let length = socket.recv(&mut message).expect("a message");
         String::from_utf8_lossy(&message[..length]).trim_end().to_owned()
@@ -445,7 +445,7 @@ fn systemd_is_told_that_it_is_ready_reloads_lives_and_stops() {
     let path = folder.to_str().expect("UTF-8");
     let flags = [&FREE[..], &["--no-stun", "--dialects", "mesh"]].concat();
     let mut server = Server::start_with(&flags, &[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "200000")]);
-    let mut until = |start: &str| while !told().starts_with(start) {};
+    let until = |start: &str| while !told().starts_with(start) {};
     until("READY=1");
     until("WATCHDOG=1");
     server.hang_up();
