@@ -167,7 +167,7 @@ fn stun_and_turn_servers() {
     );
     begins(
         "[[ice-server]]\nname = 'turn'\nrun = ['turnserver']\nenv = { GLARE_TURN_SECRET = 'b' }",
-        "x.toml:11: `GLARE_TURN_SECRET` is set by the simulation itself",
+        "x.toml:11: `env`: `GLARE_TURN_SECRET` is set by the simulation itself",
     );
     begins(
         "[[ice-server]]\nname = 'turn'\nrun = ['turnserver']\nturn = { allocation-lifetime = '60s' }",
