@@ -92,7 +92,7 @@ impl Machine {
             while let Some(Poll::Ready(Ok((stream, from)))) =
                 self.ports.get(&port).map(|port| port.listener.poll_accept(cx))
             {
-                let to = SocketAddr::new(self.host.address().into(), port);
+                let to = SocketAddr::new(self.host.address(), port);
                 let id = SocketId(0, self.made + 1);
                 if self.accepted(port, Far::Net(stream), from, to) {
                     // What it has sent already goes along.
@@ -308,7 +308,7 @@ impl Machine {
     fn receive_datagrams(&mut self, id: SocketId, cx: &mut Context<'_>) {
         let Some(socket) = self.sockets.get(&id) else { return };
         let State::Datagrams(Some(udp)) = &socket.state else { return };
-        let (to, owner) = (SocketAddr::new(self.host.address().into(), socket.local.port()), socket.owner);
+        let (to, owner) = (SocketAddr::new(self.host.address(), socket.local.port()), socket.owner);
         let mut gave = false;
         while let Poll::Ready((from, payload)) = udp.poll_receive(cx) {
             if socket.peer.is_some_and(|peer| peer != SocketAddr::from(from)) {

@@ -752,7 +752,7 @@ pub(crate) fn any(port: u16) -> SocketAddr {
 }
 
 pub(crate) fn at(host: &Host, port: u16) -> SocketAddr {
-    SocketAddr::new(host.address().into(), port)
+    SocketAddr::new(host.address(), port)
 }
 
 fn kind<T>(result: io::Result<T>) -> Option<io::ErrorKind> {

@@ -461,7 +461,7 @@ impl Datagrams for Simulated {
     }
 
     async fn source(&self, _: SocketAddr) -> io::Result<IpAddr> {
-        Ok(self.clients.address().into())
+        Ok(self.clients.address())
     }
 
     async fn bind(&self, local: SocketAddr) -> io::Result<Socket> {
