@@ -160,7 +160,13 @@ async fn signaling_is_late_and_a_closed_connection_is_closed_for_both() {
     server.end(fault).await;
     drop(ana);
     server.server.empty().await;
-    assert_eq!(server.ask("GET", "/faults", TOKEN, "").await.1["clients"], json!([]), "it is forgotten");
+    // It is forgotten, once its last bytes have been passed on.
+    let forgotten = async {
+        while server.ask("GET", "/faults", TOKEN, "").await.1["clients"] != json!([]) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, forgotten).await.expect("it is forgotten");
 }
 
 #[tokio::test]
