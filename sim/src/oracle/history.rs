@@ -138,6 +138,8 @@ struct ClientOf {
 #[derive(Default)]
 struct ReadState {
     dials_from: Option<TcpFlow>,
+    /// When the client dialled. A server may let it in before the client sees that it is connected.
+    dialled: Option<At>,
     connection: Option<usize>,
     /// The join that has not been answered yet.
     pending: Option<Pending>,
@@ -180,9 +182,10 @@ impl History {
 
     fn read(&mut self, node: NodeId, event: &Signaling, client: &mut ReadState, at: At, life: u32) {
         match event {
+            Signaling::Connecting { .. } => client.dialled = Some(at),
             Signaling::Connected => {
                 let number = self.connections.len();
-                let flow = client.dials_from;
+                let (flow, dialled) = (client.dials_from, client.dialled.unwrap_or(at));
                 *client = ReadState { connection: Some(number), ..ReadState::default() };
                 self.connections_of.entry(node).or_default().push(number);
                 self.connections.push(Connection {
@@ -198,8 +201,8 @@ impl History {
                 });
                 let asking = self.clients.get(&node).filter(|client| client.dialect.asks_by_connecting);
                 if let Some(ClientOf { room, id, dialect, .. }) = asking.cloned() {
-                    self.connections[number].asked.push((at, room.clone()));
-                    client.pending = Some(Pending { asked: at, room: room.clone() });
+                    self.connections[number].asked.push((dialled, room.clone()));
+                    client.pending = Some(Pending { asked: dialled, room: room.clone() });
                     if dialect.joins_by_connecting {
                         let id = id.unwrap_or_else(|| format!("connection {number}").into());
                         self.join(client, node, room, id, at);

@@ -1,9 +1,11 @@
 //! The reference server cannot crash without ending the run. A program of others can.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Event, Fault, ProgramEvent, What};
+use scenarios::Machine;
+
+use crate::event::{Event, Fault, NodeId, NodeKind, ProgramEvent, What};
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
 
 /// Lines of the program that the message repeats.
@@ -11,8 +13,15 @@ const LINES: usize = 6;
 
 #[derive(Default)]
 pub(crate) struct ServerStaysUp {
-    /// Whether a step of the scenario ended the program, or the scenario is over.
-    is_expected: bool,
+    is_over: bool,
+    programs: BTreeMap<NodeId, Program>,
+}
+
+/// The program on one machine.
+#[derive(Default)]
+struct Program {
+    /// Whether a step of the scenario ended it.
+    is_ended: bool,
     last_lines: VecDeque<Arc<str>>,
 }
 
@@ -22,36 +31,47 @@ impl Oracle for ServerStaysUp {
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
-        match &event.what {
-            What::TearDown => self.is_expected = true,
-            What::Fault(Fault::Shutdown | Fault::PowerLoss) if cx.actor(event.node).is_none() => {
-                self.is_expected = true
+        if event.what == What::TearDown {
+            self.is_over = true;
+        }
+        let is_about = matches!(event.what, What::Fault(_) | What::Program(_));
+        // `client-stays-up` judges the programs of actors.
+        if !is_about || cx.actor(event.node).is_some() {
+            return;
+        }
+        let program = self.programs.entry(event.node).or_default();
+        let wrong = match &event.what {
+            What::Fault(Fault::Shutdown | Fault::PowerLoss) => {
+                program.is_ended = true;
+                return;
             }
-            What::Fault(Fault::Boot) if cx.actor(event.node).is_none() => {
-                self.is_expected = false;
-                self.last_lines.clear();
+            What::Fault(Fault::Boot) => {
+                *program = Program::default();
+                return;
             }
-            // `client-stays-up` judges the programs of actors.
-            What::Program(_) if cx.actor(event.node).is_some() => {}
             What::Program(ProgramEvent::Printed { text }) => {
-                if self.last_lines.len() == LINES {
-                    self.last_lines.pop_front();
+                if program.last_lines.len() == LINES {
+                    program.last_lines.pop_front();
                 }
-                self.last_lines.push_back(text.clone());
+                program.last_lines.push_back(text.clone());
+                return;
             }
-            What::Program(ProgramEvent::Ended { how }) if !self.is_expected => {
-                let message = format!("the server's program ended {how}, and no step had ended it{}", self.said());
-                cx.violated(&[event.node], message);
-            }
-            What::Program(ProgramEvent::Lost { why }) if !self.is_expected => {
-                cx.violated(&[event.node], format!("the server's program was lost: {why}{}", self.said()));
-            }
-            _ => {}
+            What::Program(ProgramEvent::Ended { how }) => format!("ended {how}, and no step had ended it"),
+            What::Program(ProgramEvent::Lost { why }) => format!("was lost: {why}"),
+            _ => return,
+        };
+        if !self.is_over && !program.is_ended {
+            let said = program.said();
+            let whose = match cx.record.nodes[usize::from(event.node.0)].kind {
+                NodeKind::Machine(Machine::Server) => "the server's program".to_owned(),
+                _ => format!("the program of {}", cx.name(event.node)),
+            };
+            cx.violated(&[event.node], format!("{whose} {wrong}{said}"));
         }
     }
 }
 
-impl ServerStaysUp {
+impl Program {
     fn said(&self) -> String {
         match &self.last_lines {
             lines if lines.is_empty() => "; it has printed nothing".to_owned(),
