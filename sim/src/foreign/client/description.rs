@@ -54,8 +54,7 @@ fn text_that(value: &Value, is_it: &dyn Fn(&str) -> bool) -> Option<String> {
     }
 }
 
-/// `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`, RFC 8839 §5.1. Only those for UDP over
-/// IPv4 count.
+/// `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`, RFC 8839 §5.1. Only those for UDP count.
 fn candidate(text: &str) -> Option<Candidate> {
     let protocol = text.strip_prefix("candidate:")?.split_ascii_whitespace().nth(2)?;
     protocol.eq_ignore_ascii_case("udp").then(|| parse_candidate(text))?
@@ -84,11 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn candidates_of_other_protocols_and_families_do_not_count() {
+    fn candidates_without_an_address_or_of_tcp_do_not_count() {
         let found = |text: &str| candidate_in(&format!(r#"{{"candidate":"{text}","sdpMid":"0"}}"#));
         let srflx = "candidate:1 1 udp 1694498815 198.51.100.7 40000 typ srflx raddr 192.168.1.2 rport 5000";
         assert_eq!(found(srflx).map(|found| found.kind), Some(CandidateKind::Srflx));
-        assert_eq!(found("candidate:1 1 udp 1 2001:db8::1 40000 typ host"), None);
+        let ipv6 = found("candidate:1 1 udp 1 2001:db8::1 40000 typ host").expect("a simulated host may have one");
+        assert_eq!(ipv6.address, "[2001:db8::1]:40000".parse().expect("an address"));
+        assert_eq!(found("candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active"), None);
         assert_eq!(found("candidate:1 1 udp 1 abc.local 40000 typ host"), None);
         assert_eq!(found(""), None);
     }
