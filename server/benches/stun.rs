@@ -33,6 +33,7 @@ fn binding(c: &mut Criterion) {
 }
 
 /// Every client sends its requests, then takes the answers.
+#[expect(clippy::disallowed_methods, reason = "nothing is simulated here, and the echo must not share a thread")]
 fn sockets(c: &mut Criterion) {
     let echo = UdpSocket::bind("127.0.0.1:0").expect("port 0 is free");
     let echoing = echo.local_addr().expect("it is bound");

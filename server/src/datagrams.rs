@@ -19,7 +19,7 @@ const KEPT_MAX: usize = 8;
 
 /// Memory for batches, which all sockets share: a socket that waits needs none.
 #[derive(Default)]
-pub struct Buffers(Lock<Vec<Box<Batch>>>);
+pub struct Buffers(Lock<Vec<Batch>>);
 
 /// Datagrams that were received together, and room to collect those that are sent because of them.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub struct Batch {
 
 /// A [`Batch`] that returns to its [`Buffers`] when it is dropped.
 pub struct Borrowed<'b> {
-    batch: Option<Box<Batch>>,
+    batch: Option<Batch>,
     buffers: &'b Buffers,
 }
 

@@ -232,7 +232,7 @@ mod tests {
                 life: None,
             })
         };
-        let hosts = [host(inner, INSIDE.into()), host(RealmIndex::INTERNET, OUTSIDE)];
+        let hosts = [host(inner, INSIDE), host(RealmIndex::INTERNET, OUTSIDE)];
         (topology, router, hosts)
     }
 

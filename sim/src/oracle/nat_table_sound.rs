@@ -48,11 +48,9 @@ impl Oracle for NatTableSound {
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
         match &event.what {
-            What::Packet(PacketEvent::Sent(view)) => {
-                // Whoever is in the internet now may move behind a NAT.
-                if cx.actor(event.node).is_some() {
-                    self.sent.insert((view.protocol, view.src, view.dst));
-                }
+            // Whoever is in the internet now may move behind a NAT.
+            What::Packet(PacketEvent::Sent(view)) if cx.actor(event.node).is_some() => {
+                self.sent.insert((view.protocol, view.src, view.dst));
             }
             What::Nat(nat) => {
                 let family = match nat {

@@ -190,6 +190,7 @@ fn a_browser_that_ends_is_no_verdict_about_the_server() {
     let profile = browser.profile().to_owned();
     let played = std::thread::scope(|scope| {
         let playing = scope.spawn(|| run(&script, &target, 7));
+        #[allow(clippy::disallowed_methods)] // a real browser, outside of every simulation
         std::thread::sleep(Duration::from_secs(3));
         let of_profile = |pid: &str| {
             let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -229,7 +230,7 @@ fn a_browser_cannot_be_simulated_and_the_error_says_where_it_can_run() {
         why.starts_with("`ana` has `runs`, but a browser cannot be simulated: play the scenario on the wire"),
         "{why}"
     );
-    let crash = sim::run::run(&one.clone().into(), 1).err().expect("it is not played in another way");
+    let crash = sim::run::run(&one.clone().into(), 1).expect_err("it is not played in another way");
     assert_eq!(crash.message, why);
     let spaces = sim::live::netns::Script::of(&one.into()).expect_err("nor in namespaces").to_string();
     assert!(spaces.contains("`runs`"), "{spaces}");

@@ -79,6 +79,7 @@ fn a_tab_is_an_actor_and_nothing_is_left_of_it() {
         for signal in signals {
             let sent = Command::new("kill").arg(signal).arg(glare.id().to_string()).status();
             assert!(sent.expect("kill is there").success());
+            #[allow(clippy::disallowed_methods)] // a real browser, outside of every simulation
             std::thread::sleep(Duration::from_millis(200));
         }
         glare.wait().expect("it ends");
@@ -107,6 +108,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
         if is_so() {
             return;
         }
+        #[allow(clippy::disallowed_methods)] // a real browser, outside of every simulation
         std::thread::sleep(pause);
     }
     panic!("not in {PATIENCE:?}: {what}");

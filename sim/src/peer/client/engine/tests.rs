@@ -245,7 +245,7 @@ fn a_newcomer_hands_its_offers_to_the_server_and_the_answer_shows_whom_one_has_r
             r#"{{"action":"announce","info_hash":"{room}","peer_id":"-GL0001-ben","offer_id":{session},"answer":{{"type":"answer","sdp":{{"description":{{"a":1}},"candidates":[]}}}}}}"#
         )
     };
-    assert_eq!(ana.engine.own_deadline().is_some(), true);
+    assert!(ana.engine.own_deadline().is_some());
     ana.receives(&answer(&sessions[1]));
     ana.receives(&answer(&sessions[1]));
     assert!(ana.received().iter().all(|message| *message != Message::Unknown));
