@@ -88,7 +88,8 @@ impl Oracle for NatTableSound {
                 let behavior = behavior(node, live.mapping.internal.ip(), cx)?;
                 let longest = lifetimes(behavior, live.mapping.protocol).1;
                 let is_late = is_timed(behavior) && now > live.used + longest + SLACK;
-                is_late.then(|| format!("still has {}, {}", shown(&live.mapping), idle(now - live.used, "most", longest)))
+                is_late
+                    .then(|| format!("still has {}, {}", shown(&live.mapping), idle(now - live.used, "most", longest)))
             });
             report(node, forgotten, cx);
         }

@@ -26,10 +26,14 @@ impl Oracle for PartitionHolds {
             }
             What::Packet(PacketEvent::Delivered(view)) if !self.cuts.is_empty() => {
                 let Some(sender) = self.senders.get(&view.packet).copied() else { return };
-                let is_cut = |(from, to): &(Vec<NodeId>, Vec<NodeId>)| from.contains(&sender) && to.contains(&event.node);
+                let is_cut =
+                    |(from, to): &(Vec<NodeId>, Vec<NodeId>)| from.contains(&sender) && to.contains(&event.node);
                 if self.cuts.iter().any(is_cut) {
                     let (name, from) = (cx.name(event.node), cx.name(sender));
-                    let message = format!("{name} received packet {} from {from}, from which a partition cuts it off", view.packet.0);
+                    let message = format!(
+                        "{name} received packet {} from {from}, from which a partition cuts it off",
+                        view.packet.0
+                    );
                     cx.violated(&[sender, event.node], message);
                 }
             }

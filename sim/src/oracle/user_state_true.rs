@@ -32,7 +32,9 @@ impl Oracle for UserStateTrue {
         let mut found = Vec::new();
         for stay in cx.stays() {
             // Where the two sides disagree, that is what is wrong.
-            let is_known = ["call-end-agreed", "nobody-left-ringing"].iter().any(|oracle| cx.has_reported_about(oracle, stay.node));
+            let is_known = ["call-end-agreed", "nobody-left-ringing"]
+                .iter()
+                .any(|oracle| cx.has_reported_about(oracle, stay.node));
             if stay.dialect().pairing != Pairing::Calls || cx.is_program(stay.node) || is_known {
                 continue;
             }
@@ -46,7 +48,10 @@ impl Oracle for UserStateTrue {
             let state = self.0.get(&stay.node).copied().unwrap_or(stay.dialect().first_state);
             let is_settled = since.is_none_or(|since| since.time + SLACK < cx.now().time);
             if state != right && is_settled {
-                found.push((stay.node, format!("{} is {state:?}, but its messages lead to {right:?}", cx.name(stay.node))));
+                found.push((
+                    stay.node,
+                    format!("{} is {state:?}, but its messages lead to {right:?}", cx.name(stay.node)),
+                ));
             }
         }
         for (node, message) in found {
