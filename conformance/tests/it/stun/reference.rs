@@ -57,7 +57,6 @@ async fn every_case_of_turn_passes_on_the_reference_server() {
     // Features that the reference server lacks; and it has one address of one family, and allows loopback peers here.
     let expected = [
         "turn/sha256",
-        "turn/dont-fragment",
         "turn/peer-loopback",
         "turn/peer-tunneled",
         "turn/peer-spellings",
