@@ -32,17 +32,17 @@ pub(crate) struct Scenarios {
         conflicts_with_all = ["cases", "groups", "level", "slow", "known", "requirements", "list", "stun", "turn", "deadline", "sim", "record", "repeat"])]
     scenarios: Vec<String>,
     /// Server heartbeat interval in seconds; a vanished client must be detected within four intervals plus 5 s
-    #[arg(long, value_name = "SECONDS", default_value_t = 20, requires = "scenarios",
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, requires = "scenarios", conflicts_with = "sim",
         value_parser = clap::value_parser!(u32).range(1..=3600))]
     heartbeat: u32,
     /// Let actors make their WebRTC connections in a browser, each in a tab of its own: `chromium`, or the path of a Chromium or Chrome
-    #[arg(long, value_name = "chromium|PATH", requires = "scenarios")]
+    #[arg(long, value_name = "chromium|PATH", requires = "scenarios", conflicts_with = "sim")]
     browser: Option<String>,
     /// Names of the actors that run in the browser; the others are Glare's own clients [default: all actors]
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', requires = "browser")]
     browser_actors: Vec<String>,
     /// Also print the story of each scenario, step by step, and all violations
-    #[arg(long, requires = "scenarios")]
+    #[arg(long, requires = "scenarios", conflicts_with = "sim")]
     timeline: bool,
 }
 

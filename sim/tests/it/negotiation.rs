@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sim::event::{Message, SignalKind, Signaling, What};
 use sim::run::{Outcome, run};
 
 #[test]
@@ -35,4 +36,19 @@ fn play(duration: &str, links: &str, more: &str, seed: u64) -> Outcome {
     );
     let scenario = scenarios::parse("two.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     run(&Arc::new(scenario), seed).expect("no crash")
+}
+
+/// Whoever answers later, the side that answered first stays the one that opened the DTLS association. RFC 8842 §5.3.
+#[test]
+fn later_answers_keep_the_dtls_roles() {
+    let step = "[[step]]\nat = \"10s\"\ndo = \"ice-restart\"\nactor = \"ben\"\nwith = \"ana\"\n";
+    let outcome = play("20s", "", step, 1);
+    assert_eq!(outcome.violations, []);
+    let answers = outcome.record.events.iter().filter_map(|event| match &event.what {
+        What::Signaling(Signaling::Sent(Message::Signal { kind: SignalKind::Answer, payload, .. })) => {
+            Some((outcome.record.name(event.node), payload.contains("a=setup:passive")))
+        }
+        _ => None,
+    });
+    assert_eq!(answers.collect::<Vec<_>>(), [("ben", false), ("ana", true)]);
 }

@@ -27,7 +27,7 @@ fn what_cannot_run_in_a_browser_is_refused_with_a_way_out() {
             "no actor is called `dora`; there are ana, ben, cam",
         ),
         (play(&["--browser-actors", "ana"]), 2, "--browser <chromium|PATH>"),
-        (glare(&["conformance", "--sim", "--browser", "chromium"]), 2, "--scenario"),
+        (glare(&["conformance", "--sim", "--browser", "chromium"]), 2, "cannot be used with"),
         (glare(&["sim", "--scenario", file.path()]), 2, "a browser cannot be simulated: play the scenario on the wire"),
     ] {
         assert_eq!((run.code(), run.err().contains(says)), (code, true), "{}", run.err());

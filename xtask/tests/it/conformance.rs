@@ -65,7 +65,6 @@ fn a_scenario_that_cannot_be_played_is_refused_before_it_starts() {
         (play(&["--scenario", "mesh-3"]), 3, "tried: TCP to 127.0.0.1 port 9: connection refused"),
         (play(&["--scenario", "mesh-33"]), 2, "did you mean `mesh-3`"),
         (play(&["--scenario", "mesh-3", "--dialect", "pearjs"]), 2, "did you mean `peerjs`?"),
-        (play(&["--scenario", "mesh-3", "--dialect", "signalhub"]), 2, "carried by server-sent events"),
         (play(&["--scenario", "mesh-3", "--dialect", "relay"]), 2, "use --dialect mesh"),
         (play(&["--scenario", "mesh-3", "--case", "room/*"]), 2, "cannot be used with"),
         (

@@ -55,13 +55,8 @@ async fn every_case_of_turn_passes_on_the_reference_server() {
     let other: Vec<_> =
         report.cases.iter().filter(|case| case.verdict != Verdict::Pass).map(|case| case.case.slug).collect();
     // Features that the reference server lacks; and it has one address of one family, and allows loopback peers here.
-    let expected = [
-        "turn/sha256",
-        "turn/peer-loopback",
-        "turn/peer-tunneled",
-        "turn/peer-spellings",
-        "turn/every-address",
-    ];
+    let expected =
+        ["turn/sha256", "turn/peer-loopback", "turn/peer-tunneled", "turn/peer-spellings", "turn/every-address"];
     assert_eq!(other, expected, "{}", text(&report));
 }
 

@@ -64,6 +64,13 @@ pub(crate) struct RtcFactory {
     policy: IceTransportPolicy,
 }
 
+/// Which side opens the DTLS association: the value of `a=setup` in this side's answers. RFC 8842 §5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setup {
+    Active,
+    Passive,
+}
+
 impl RtcFactory {
     /// A factory whose certificate carries `name`. The secrets of DTLS sessions go to `keys`, if given.
     ///
@@ -106,14 +113,33 @@ impl StackFactory for RtcFactory {
         }
         let (ice, dtls, outputs) = (IceState::New, DtlsState::New, VecDeque::new());
         let policy = self.policy;
-        Ok(Box::new(Rtc { connection, channel: None, ice, dtls, pacing, policy, now, outputs }))
+        Ok(Box::new(Rtc { connection, channel: None, setup: None, ice, dtls, pacing, policy, now, outputs }))
     }
+}
+
+/// The role that an answer claims. Without a word, an answerer opens the association (RFC 8842 §5.3).
+fn setup_of(sdp: &str) -> Setup {
+    match sdp.lines().find_map(|line| line.strip_prefix("a=setup:")).map(str::trim_end) {
+        Some("passive") => Setup::Passive,
+        _ => Setup::Active,
+    }
+}
+
+/// An answer that claims a role in each of its sections.
+fn with_setup(sdp: &str, setup: Setup) -> String {
+    let [claimed, other] = match setup {
+        Setup::Active => ["a=setup:active", "a=setup:passive"],
+        Setup::Passive => ["a=setup:passive", "a=setup:active"],
+    };
+    sdp.replace(other, claimed)
 }
 
 /// A connection of the crate `rtc`.
 struct Rtc {
     connection: RTCPeerConnection,
     channel: Option<RTCDataChannelId>,
+    /// This side's role in the DTLS association, once the first answer has decided it.
+    setup: Option<Setup>,
     ice: IceState,
     dtls: DtlsState,
     /// Decides about checks until ICE is connected; `None` if the library does.
@@ -133,7 +159,11 @@ impl Stack for Rtc {
 
     fn answer(&mut self, now: Instant) -> Result<Description, StackError> {
         let answer = self.connection.create_answer(None)?;
-        self.set_local(DescriptionKind::Answer, answer, now)
+        let answer = self.set_local(DescriptionKind::Answer, answer, now)?;
+        // Without a new DTLS association its roles stay (RFC 8842 §5.3). The library forgets them, and browsers refuse
+        // such an answer.
+        let setup = *self.setup.get_or_insert(setup_of(&answer.sdp));
+        Ok(Description { sdp: with_setup(&answer.sdp, setup), ..answer })
     }
 
     fn accept(&mut self, remote: &Description, now: Instant) -> Result<(), StackError> {
@@ -142,6 +172,12 @@ impl Stack for Rtc {
             DescriptionKind::Offer => RTCSdpType::Offer,
             DescriptionKind::Answer => RTCSdpType::Answer,
         };
+        if remote.kind == DescriptionKind::Answer {
+            self.setup.get_or_insert(match setup_of(&remote.sdp) {
+                Setup::Active => Setup::Passive,
+                Setup::Passive => Setup::Active,
+            });
+        }
         Ok(self.connection.set_remote_description(now, description(kind, &remote.sdp))?)
     }
 
