@@ -46,7 +46,7 @@ fn later_answers_keep_the_dtls_roles() {
     assert_eq!(outcome.violations, []);
     let answers = outcome.record.events.iter().filter_map(|event| match &event.what {
         What::Signaling(Signaling::Sent(Message::Signal { kind: SignalKind::Answer, payload, .. })) => {
-            Some((outcome.record.name(event.node), payload.contains("a=setup:passive")))
+            Some((&**outcome.record.name(event.node), payload.contains("a=setup:passive")))
         }
         _ => None,
     });
