@@ -51,6 +51,7 @@ const MESH: &str = r#"
 "#;
 
 #[test]
+#[ignore = "takes minutes of real time, and a machine with little else to do"]
 fn tabs_and_own_clients_meet_in_every_mix() {
     let Some(tabs) = Tabs::take() else { return };
     let scenario = scenario(MESH);
@@ -73,6 +74,7 @@ fn tabs_and_own_clients_meet_in_every_mix() {
 }
 
 #[test]
+#[ignore = "takes minutes of real time, and a machine with little else to do"]
 fn two_tabs_speak_every_dialect() {
     let Some(tabs) = Tabs::take() else { return };
     for (protocol, name) in [
