@@ -172,9 +172,17 @@ impl Default for Config {
 impl Config {
     /// The names of the settings that differ although they cannot change while the server runs.
     pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
-        let relays = |config: &Self| {
-            let turn = config.turn.as_ref();
-            turn.map(|turn| (turn.realm.clone(), turn.relay_addresses.clone(), turn.relay_ports.clone()))
+        // Without what a reload takes over.
+        let turn = |config: &Self| {
+            let turn = config.turn.clone()?;
+            Some(TurnSettings {
+                users: Vec::new(),
+                secret: None,
+                allocations_max: 0,
+                allocations_per_user_max: 0,
+                allocations_per_address_max: 0,
+                ..turn
+            })
         };
         let differences = [
             ("addresses and dialects", self.listen != other.listen),
@@ -182,7 +190,7 @@ impl Config {
                 "the address of STUN",
                 (self.stun, self.stun_alternate, self.stun_tls) != (other.stun, other.stun_alternate, other.stun_tls),
             ),
-            ("the realm or the relay addresses of TURN", relays(self) != relays(other)),
+            ("settings of TURN other than users and numbers of allocations", turn(self) != turn(other)),
             ("the address of metrics", self.metrics != other.metrics),
             ("TLS", self.tls.is_some() != other.tls.is_some()),
             ("CORS or ICE servers", {

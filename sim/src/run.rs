@@ -69,6 +69,7 @@ pub enum Cause {
 /// What is wrong with the program, and what to do instead.
 pub fn check_program(scenario: &Scenario) -> Result<(), String> {
     check_browsers(scenario)?;
+    check_families(scenario)?;
     for actor in &scenario.actors {
         check_actor(scenario, actor)?;
     }
@@ -89,6 +90,20 @@ pub fn check_program(scenario: &Scenario) -> Result<(), String> {
         ));
     }
     stage::command_of(program).check().map(drop).map_err(|trouble| trouble.to_string())
+}
+
+/// Checks that no machine with a program of others would need IPv6: its simulated sockets have IPv4 only, so clients
+/// would dial it in vain.
+fn check_families(scenario: &Scenario) -> Result<(), String> {
+    let of_actor = |actor: &scenarios::Actor| actor.program.is_some();
+    let has_program = scenario.server.program.is_some()
+        || scenario.ice_servers.iter().any(|server| server.program.is_some())
+        || scenario.actors.iter().any(of_actor);
+    let Some(actor) = scenario.actors.iter().find(|actor| has_program && actor.ipv6) else { return Ok(()) };
+    Err(format!(
+        "`{}` has IPv6, but programs of others have IPv4 only in simulations: play a scenario without `ipv6`",
+        actor.name
+    ))
 }
 
 /// Checks that no actor is a browser: its threads and timers know only real time.

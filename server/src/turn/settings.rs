@@ -13,7 +13,7 @@ use crate::rate::Rate;
 /// Anyone with a credential can send through this host. Without [`users`](Self::users) and [`secret`](Self::secret)
 /// there are no credentials. Peers that only this host can reach are refused, see
 /// [`allow_private_peers`](Self::allow_private_peers).
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TurnSettings {
     /// The realm, which tells clients whose credential is required. Default: `glare`; preferably your domain.
     pub realm: String,

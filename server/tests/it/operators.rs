@@ -66,6 +66,27 @@ async fn a_reload_changes_tokens_users_and_limits_for_those_who_come_later() {
 }
 
 #[tokio::test]
+async fn a_reload_names_what_it_cannot_take_over() {
+    let first = config(settings());
+    let server = running(first.clone()).await;
+    type Change = fn(&mut TurnSettings);
+    let changes: [Change; 3] = [
+        |turn| turn.bandwidth_max = Some(1_000),
+        |turn| turn.denied_peers = vec!["192.0.2.0/24".parse().expect("a network")],
+        |turn| turn.permissions_max = 1,
+    ];
+    for change in changes {
+        let mut second = first.clone();
+        change(second.turn.as_mut().expect("it is on"));
+        let differences = server.handle.reload(second).expect("it is right");
+        assert_eq!(
+            differences,
+            ["addresses and dialects", "settings of TURN other than users and numbers of allocations"]
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_reload_that_is_wrong_changes_nothing() {
     let mut first = config(settings());
     first.access.tokens = vec!["old".to_owned()];

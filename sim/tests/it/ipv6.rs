@@ -145,3 +145,17 @@ fn filters_of_a_firewall_are_those_of_a_nat_that_translates_nothing() {
     assert_eq!(firewall.filtering, Dependence::AddressDependent);
     assert_eq!(firewall.udp_lifetime.as_secs(), 90);
 }
+
+/// Clients would dial a program at an address that it does not have, and nobody would ever be connected.
+#[test]
+fn programs_of_others_are_refused_beside_ipv6() {
+    let run = "run = [\"node\", \"server.mjs\"]\ndialect = \"mesh\"";
+    for (scenario, name) in [(pair("ipv6 = true", "", run), "ana"), (pair("", "ipv4 = false\nipv6 = true", run), "ben")]
+    {
+        let why = sim::run::check_program(&scenario).expect_err("it has IPv6");
+        let says = format!("`{name}` has IPv6, but programs of others have IPv4 only in simulations");
+        assert!(why.starts_with(&says), "{why}");
+    }
+    let why = sim::run::check_program(&pair("", "", run)).err().unwrap_or_default();
+    assert!(!why.contains("IPv6"), "{why}");
+}
