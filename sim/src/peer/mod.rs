@@ -11,6 +11,7 @@ pub mod endpoint;
 pub(crate) mod gather;
 mod negotiation;
 mod path;
+pub(crate) mod sdp;
 pub(crate) mod stack;
 mod stun;
 pub(crate) mod turn;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::event::Candidate;
+use crate::peer::sdp::Sdp;
 use crate::peer::stack::parse_candidate;
 
 /// A session description (RFC 8866, RFC 8839).
@@ -25,21 +26,21 @@ impl Description {
     /// Reads the description in a payload.
     pub(super) fn find(payload: &str) -> Option<Self> {
         let sdp = text_that(&serde_json::from_str(payload).ok()?, &|text| text.starts_with("v=0"))?;
-        let line = |name: &str| sdp.lines().find_map(|line| line.trim_end().strip_prefix(name));
+        let sdp = Sdp(&sdp);
         Some(Self {
-            ufrag: line("a=ice-ufrag:")?.into(),
-            fingerprint: line("a=fingerprint:").map(str::to_lowercase),
-            session: line("o=").and_then(|origin| origin.split(' ').nth(1)).map(str::to_owned),
-            candidates: sdp.lines().filter_map(|line| candidate(line.strip_prefix("a=")?)).collect(),
+            ufrag: sdp.ufrag()?.into(),
+            fingerprint: sdp.fingerprint().map(str::to_lowercase),
+            session: sdp.session_id().map(str::to_owned),
+            candidates: sdp.candidates().filter_map(candidate).collect(),
         })
     }
 }
 
 /// Reads the candidate in a payload.
 pub(super) fn candidate_in(payload: &str) -> Option<Candidate> {
-    let is_candidate = |text: &str| text.trim_start_matches("a=").starts_with("candidate:");
-    let text = text_that(&serde_json::from_str(payload).ok()?, &is_candidate)?;
-    candidate(text.trim_start_matches("a="))
+    let value = |text: &str| text.trim_start_matches("a=").strip_prefix("candidate:").map(str::to_owned);
+    let text = text_that(&serde_json::from_str(payload).ok()?, &|text| value(text).is_some())?;
+    candidate(&value(&text)?)
 }
 
 /// The first text in a value for which this holds.
@@ -54,10 +55,11 @@ fn text_that(value: &Value, is_it: &dyn Fn(&str) -> bool) -> Option<String> {
     }
 }
 
-/// `candidate:FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`, RFC 8839 §5.1. Only those for UDP count.
-fn candidate(text: &str) -> Option<Candidate> {
-    let protocol = text.strip_prefix("candidate:")?.split_ascii_whitespace().nth(2)?;
-    protocol.eq_ignore_ascii_case("udp").then(|| parse_candidate(text))?
+/// Reads the value of an attribute `candidate`: `FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ TYPE …`, RFC
+/// 8839 §5.1. Only those for UDP count.
+fn candidate(value: &str) -> Option<Candidate> {
+    let protocol = value.split_ascii_whitespace().nth(2)?;
+    protocol.eq_ignore_ascii_case("udp").then(|| parse_candidate(value))?
 }
 
 #[cfg(test)]

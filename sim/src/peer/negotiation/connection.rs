@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::{Candidate, CandidateKind, IceState, PeerChange};
 use crate::peer::path::{Path, Transmit, is_stun};
+use crate::peer::sdp::Section;
 use crate::peer::stack::{
     self, Description, DescriptionKind, Input, LocalCandidate, Stack, StackError, StackEvent, Trickled,
 };
@@ -45,8 +46,8 @@ pub(super) struct Connection {
     pub(super) remote_ufrags: Vec<Arc<str>>,
     /// The fingerprint of the other side's certificate and its session id, from its newest description.
     remote_identity: [Option<String>; 2],
-    /// The id of the first media section of the newest local description.
-    section: String,
+    /// The section that candidates name, of the newest local description.
+    section: Section,
     /// Whether a local offer waits for its answer.
     pub(super) have_local_offer: bool,
     /// Whether to restart ICE once that offer has been answered or rolled back.
@@ -86,7 +87,7 @@ impl Connection {
             local_ufrag: Arc::default(),
             remote_ufrags: Vec::new(),
             remote_identity: [None, None],
-            section: String::new(),
+            section: Section::default(),
             have_local_offer: false,
             restart_due: false,
             local_candidates: Vec::new(),
@@ -114,7 +115,7 @@ impl Connection {
             self.local_candidates.clear();
         }
         self.local_ufrag = ufrag;
-        self.section = description.section().to_owned();
+        self.section = description.read().section();
         Ok((description, is_new))
     }
 
@@ -131,7 +132,7 @@ impl Connection {
             self.have_local_offer = false;
         }
         self.stack.accept(description, now)?;
-        self.remote_identity = [description.fingerprint(), description.session_id()].map(|id| id.map(str::to_owned));
+        self.remote_identity = identity(description).map(|id| id.map(str::to_owned));
         let ufrag = description.ufrag();
         if self.remote_ufrag() != Some(&ufrag) {
             self.remote_ufrags.push(ufrag);
@@ -143,15 +144,14 @@ impl Connection {
     /// credentials, or at least the same certificate and session id.
     pub(super) fn is_from(&self, description: &Description) -> bool {
         let [fingerprint, session_id] = &self.remote_identity;
-        let is_same =
-            [description.fingerprint(), description.session_id()] == [fingerprint.as_deref(), session_id.as_deref()];
+        let is_same = identity(description) == [fingerprint.as_deref(), session_id.as_deref()];
         self.remote_ufrags.contains(&description.ufrag()) || (is_same && !self.remote_ufrags.is_empty())
     }
 
     /// Whether the other side of this connection has a certificate, and a description shows another.
     pub(super) fn has_other_certificate(&self, description: &Description) -> bool {
         let [fingerprint, _] = &self.remote_identity;
-        fingerprint.is_some() && fingerprint.as_deref() != description.fingerprint()
+        fingerprint.is_some() && fingerprint.as_deref() != description.read().fingerprint()
     }
 
     /// The newest remote username fragment.
@@ -173,7 +173,8 @@ impl Connection {
     /// Adds a local candidate, and returns its trickled form, which names its media section if `names_section`.
     pub(super) fn add_local(&mut self, candidate: LocalCandidate, names_section: bool) -> Result<Trickled, StackError> {
         self.local_candidates.push(candidate);
-        let section = if names_section { self.section.as_str() } else { "" };
+        let unnamed = Section::default();
+        let section = if names_section { &self.section } else { &unnamed };
         Ok(Trickled::new(self.stack.add_local(&candidate)?, section, &self.local_ufrag))
     }
 
@@ -298,4 +299,9 @@ impl Connection {
             }));
         }
     }
+}
+
+/// The fingerprint and the session id of a description.
+fn identity(description: &Description) -> [Option<&str>; 2] {
+    [description.read().fingerprint(), description.read().session_id()]
 }

@@ -37,6 +37,7 @@ impl<B: DeserializeOwned> Payload<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::sdp::Section;
     use crate::peer::stack::{Description, DescriptionKind, Trickled};
 
     #[test]
@@ -44,7 +45,8 @@ mod tests {
         let offer = Description { kind: DescriptionKind::Offer, sdp: "v=0\r\n".to_owned() };
         let offer = Payload { session: "s1".into(), body: offer };
         assert_eq!(&*offer.to_json(), r#"{"session":"s1","type":"offer","sdp":"v=0\r\n"}"#);
-        let candidate = Trickled::new("candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".to_owned(), "", "u1");
+        let candidate =
+            Trickled::new("candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".to_owned(), &Section::default(), "u1");
         let candidate = Payload { session: "s1".into(), body: candidate };
         let json = r#"{"session":"s1","candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"","sdpMLineIndex":0,"usernameFragment":"u1"}"#;
         assert_eq!(&*candidate.to_json(), json);

@@ -1,6 +1,7 @@
 //! The interface of a WebRTC stack: one connection, sans-IO. Only the files in this folder refer to a particular
 //! library.
 
+mod description;
 mod keys;
 mod pacing;
 mod rtc;
@@ -14,9 +15,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::event::TransportAddress;
-use crate::event::{Candidate, CandidateKind, DtlsState, IceState, SignalKind, TrackKind};
+use crate::event::{Candidate, CandidateKind, DtlsState, IceState, TrackKind};
 use crate::peer::path::{Path, Transmit};
+use crate::peer::sdp::Section;
 
+pub(crate) use description::{Description, DescriptionKind};
 pub use keys::KeyLog;
 pub(crate) use rtc::RtcFactory;
 
@@ -132,56 +135,6 @@ impl std::error::Error for StackError {
     }
 }
 
-/// A session description: `{"type":"offer","sdp":…}`. W3C WebRTC §4.6.2.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Description {
-    #[serde(rename = "type")]
-    pub(crate) kind: DescriptionKind,
-    pub(crate) sdp: String,
-}
-
-/// The type of a session description.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum DescriptionKind {
-    Offer,
-    Answer,
-}
-
-impl Description {
-    /// The ICE username fragment: the value of `a=ice-ufrag`. All sections share one, because there is one transport.
-    pub(crate) fn ufrag(&self) -> Arc<str> {
-        self.sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim_end().into()
-    }
-}
-
-impl Description {
-    /// The fingerprint of the certificate: the value of `a=fingerprint`.
-    pub(crate) fn fingerprint(&self) -> Option<&str> {
-        self.sdp.lines().find_map(|line| line.strip_prefix("a=fingerprint:")).map(str::trim_end)
-    }
-
-    /// The session id of the `o=` line, which all descriptions of one connection share (RFC 9429 §5.2.2).
-    pub(crate) fn session_id(&self) -> Option<&str> {
-        self.sdp.lines().find_map(|line| line.strip_prefix("o="))?.split(' ').nth(1)
-    }
-
-    /// The id of the first media section: the value of `a=mid`.
-    pub(crate) fn section(&self) -> &str {
-        self.sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).unwrap_or_default().trim_end()
-    }
-}
-
-/// The kind of signal that carries a description.
-impl From<DescriptionKind> for SignalKind {
-    fn from(kind: DescriptionKind) -> Self {
-        match kind {
-            DescriptionKind::Offer => Self::Offer,
-            DescriptionKind::Answer => Self::Answer,
-        }
-    }
-}
-
 /// A candidate that this side has gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocalCandidate {
@@ -207,12 +160,12 @@ pub(crate) struct Trickled {
 }
 
 impl Trickled {
-    /// A candidate of the first media section, which has the id `section`.
-    pub(crate) fn new(candidate: String, section: &str, ufrag: &str) -> Self {
+    /// A candidate of a media section.
+    pub(crate) fn new(candidate: String, section: &Section, ufrag: &str) -> Self {
         Self {
             candidate,
-            sdp_mid: Some(section.to_owned()),
-            sdp_mline_index: Some(0),
+            sdp_mid: Some(section.id.clone()),
+            sdp_mline_index: Some(section.index),
             username_fragment: Some(ufrag.to_owned()),
         }
     }

@@ -118,8 +118,8 @@ impl StackFactory for RtcFactory {
 }
 
 /// The role that an answer claims. Without a word, an answerer opens the association (RFC 8842 §5.3).
-fn setup_of(sdp: &str) -> Setup {
-    match sdp.lines().find_map(|line| line.strip_prefix("a=setup:")).map(str::trim_end) {
+fn setup_of(answer: &Description) -> Setup {
+    match answer.read().setup() {
         Some("passive") => Setup::Passive,
         _ => Setup::Active,
     }
@@ -162,7 +162,7 @@ impl Stack for Rtc {
         let answer = self.set_local(DescriptionKind::Answer, answer, now)?;
         // Without a new DTLS association its roles stay (RFC 8842 §5.3). The library forgets them, and browsers refuse
         // such an answer.
-        let setup = *self.setup.get_or_insert(setup_of(&answer.sdp));
+        let setup = *self.setup.get_or_insert(setup_of(&answer));
         Ok(Description { sdp: with_setup(&answer.sdp, setup), ..answer })
     }
 
@@ -173,7 +173,7 @@ impl Stack for Rtc {
             DescriptionKind::Answer => RTCSdpType::Answer,
         };
         if remote.kind == DescriptionKind::Answer {
-            self.setup.get_or_insert(match setup_of(&remote.sdp) {
+            self.setup.get_or_insert(match setup_of(remote) {
                 Setup::Active => Setup::Passive,
                 Setup::Passive => Setup::Active,
             });
