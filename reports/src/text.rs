@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use sim::event::{NodeId, NodeKind, Record, What};
+use sim::event::{Event, NodeId, NodeKind, Record, Signaling, What};
 use sim::oracle::Violation;
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
@@ -87,7 +87,15 @@ pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: W
 pub(crate) fn headline(outcome: &Outcome) -> String {
     let name = &outcome.scenario.name;
     match &outcome.violations[..] {
-        [] => format!("{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {}", standing::headline(&pairs_of(outcome))),
+        [] => {
+            let pairs = pairs_of(outcome);
+            let is_in = |event: &Event| matches!(event.what, What::Signaling(Signaling::Connected));
+            let what = match pairs.is_empty() && !outcome.record.events.iter().any(is_in) {
+                true => "no client joined".to_owned(),
+                false => standing::headline(&pairs),
+            };
+            format!("{PASS}PASS{PASS:#}  {HEADING}{name}{HEADING:#}: {what}")
+        }
         [only] => format!("{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {}", only.message),
         [first, ..] => format!(
             "{FAIL}FAIL{FAIL:#}  {HEADING}{name}{HEADING:#}: {} violations, first: {}",

@@ -39,6 +39,7 @@ oracles! {
     server_stays_up::ServerStaysUp,
     shutdown_obeyed::ShutdownObeyed,
     client_stays_up::ClientStaysUp,
+    somebody_joins::SomebodyJoins,
     signaling_kept::SignalingKept,
     steps_take_effect::StepsTakeEffect,
     no_cross_room_leak::NoCrossRoomLeak,

@@ -27,6 +27,7 @@ mod nat;
 mod nat_model;
 mod nat_probe;
 mod negotiation;
+mod nobody_in;
 mod oracle;
 mod oracle_docs;
 mod oracle_nats;
