@@ -1,4 +1,4 @@
-// One sender and one viewer a room. The sender offers at `viewer-ready`; the viewer only answers.
+// One sender and one viewer per room. The sender offers at `viewer-ready`; the viewer only answers.
 import {
   $, Peer, T, address, begin, clearAlert, connect, fail, iceServers, isAddress, isName, log, media, play, put, server, showNumbers, stop,
 } from "./shared.js";

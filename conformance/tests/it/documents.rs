@@ -34,10 +34,23 @@ fn the_example_of_a_dialect_works_and_every_key_is_explained() {
     }
 }
 
+/// `UPDATE_DOCS=1` writes the table, from the first lines of the dialect files.
 #[test]
-fn every_shipped_dialect_is_listed() {
-    let text = fs::read_to_string(docs("test-your-server.md")).expect("it is there");
+fn the_table_of_dialects_is_generated() {
+    let (path, mut table) = (docs("test-your-server.md"), "| dialect | protocol | example |\n|---|---|---|\n".to_owned());
     for name in shipped() {
-        assert!(text.contains(&format!("| `{name}` |")), "test-your-server.md does not list `{name}`");
+        let dialect = Dialect::load(name).unwrap_or_else(|error| panic!("{error}"));
+        let about = dialect.about().trim_end_matches('.');
+        table += &format!("| `{name}` | {about} | `{}` |\n", dialect.example());
     }
+    let text = fs::read_to_string(&path).expect("it is there");
+    let (before, rest) = text.split_once("| dialect |").expect("there is a table");
+    let (_, after) = rest.split_once("\n\n").expect("text follows it");
+    let generated = format!("{before}{table}\n{after}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &generated).expect("it can be written");
+    }
+    let written = fs::read_to_string(&path).expect("it is there");
+    let old = "docs/conformance/test-your-server.md is old: UPDATE_DOCS=1 cargo test -p conformance documents";
+    assert!(written == generated, "{old}");
 }
