@@ -200,7 +200,11 @@ impl World {
         link: Link,
     ) -> Machine {
         let node = self.0.recorder.node(name, kind);
-        let host = self.0.fabric().add_host(node, realm_of(network), addresses.into(), link);
+        let mut fabric = self.0.fabric();
+        if matches!(kind, NodeKind::Machine(scenarios::Machine::Server | scenarios::Machine::IceServer(_))) {
+            fabric.watch(node);
+        }
+        let host = fabric.add_host(node, realm_of(network), addresses.into(), link);
         Machine { host, node }
     }
 

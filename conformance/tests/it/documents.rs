@@ -37,7 +37,8 @@ fn the_example_of_a_dialect_works_and_every_key_is_explained() {
 /// `UPDATE_DOCS=1` writes the table, from the first lines of the dialect files.
 #[test]
 fn the_table_of_dialects_is_generated() {
-    let (path, mut table) = (docs("test-your-server.md"), "| dialect | protocol | example |\n|---|---|---|\n".to_owned());
+    let (path, mut table) =
+        (docs("test-your-server.md"), "| dialect | protocol | example |\n|---|---|---|\n".to_owned());
     for name in shipped() {
         let dialect = Dialect::load(name).unwrap_or_else(|error| panic!("{error}"));
         let about = dialect.about().trim_end_matches('.');

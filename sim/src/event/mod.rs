@@ -10,6 +10,7 @@ mod packet;
 mod peer;
 mod program;
 mod record;
+pub mod relay;
 mod signaling;
 mod what;
 

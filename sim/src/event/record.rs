@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::event::node::{Node, NodeId, NodeKind};
+use crate::event::relay::ServerDatagram;
 use crate::event::what::{Event, What};
 
 /// Everything that happened in a run.
@@ -18,6 +19,8 @@ pub struct Record {
     pub nodes: Vec<Node>,
     /// The events, in order.
     pub events: Vec<Event>,
+    /// The datagrams of the machines with a STUN or TURN server, in order.
+    pub server_datagrams: Vec<ServerDatagram>,
 }
 
 impl Record {
@@ -92,6 +95,13 @@ impl Recorder {
     /// Records an event at `at`.
     pub(crate) fn write_at(&self, at: Duration, node: NodeId, what: What) {
         self.lock().events.push(Event { at, node, what });
+    }
+
+    /// Keeps the datagram of a STUN or TURN server whose packet the newest event is about.
+    pub(crate) fn keep(&self, datagram: impl FnOnce(usize) -> ServerDatagram) {
+        let mut record = self.lock();
+        let datagram = datagram(record.events.len() - 1);
+        record.server_datagrams.push(datagram);
     }
 
     /// The name of a node.

@@ -1,19 +1,28 @@
 //! The record of packets and NATs, and the number of packets in flight. Both are updated together, so that they agree.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::event::relay::{Content, ServerDatagram};
 use crate::event::{Drop, NatEvent, NodeId, PacketEvent, PacketId, Recorder, Refusal, What};
-use crate::fabric::packet::Packet;
+use crate::fabric::packet::{Body, Packet};
 
 pub(crate) struct Ledger {
     recorder: Recorder,
+    /// The machines with a STUN or TURN server.
+    servers: BTreeSet<NodeId>,
     packets_made: u32,
     packets_in_flight: usize,
 }
 
 impl Ledger {
     pub(crate) fn new(recorder: Recorder) -> Self {
-        Self { recorder, packets_made: 0, packets_in_flight: 0 }
+        Self { recorder, servers: BTreeSet::new(), packets_made: 0, packets_in_flight: 0 }
+    }
+
+    /// Keeps the datagrams of a machine, because it has a STUN or TURN server.
+    pub(crate) fn watch(&mut self, node: NodeId) {
+        self.servers.insert(node);
     }
 
     /// Number of packets in flight, including those that a fault holds.
@@ -31,6 +40,7 @@ impl Ledger {
     pub(crate) fn sent(&mut self, packet: &Packet, now: Duration) {
         self.packets_in_flight += 1;
         self.packet(packet.origin, PacketEvent::Sent(packet.view()), now);
+        self.keep(packet.origin, true, packet, now);
     }
 
     /// Records that a packet was duplicated: a second copy is in flight.
@@ -61,6 +71,7 @@ impl Ledger {
     pub(crate) fn delivered(&mut self, node: NodeId, packet: &Packet, now: Duration) {
         self.packets_in_flight -= 1;
         self.packet(node, PacketEvent::Delivered(packet.view()), now);
+        self.keep(node, false, packet, now);
     }
 
     pub(crate) fn dropped(&mut self, packet: &Packet, why: Drop, now: Duration) {
@@ -77,6 +88,16 @@ impl Ledger {
 
     pub(crate) fn nat(&self, node: NodeId, event: NatEvent, now: Duration) {
         self.recorder.write_at(now, node, What::Nat(event));
+    }
+
+    /// Keeps a datagram that a watched machine has sent or received.
+    fn keep(&self, node: NodeId, is_sent: bool, packet: &Packet, at: Duration) {
+        let Body::Udp(payload) = &packet.body else { return };
+        if self.servers.contains(&node) {
+            let (local, remote) = if is_sent { (packet.src, packet.dst) } else { (packet.dst, packet.src) };
+            let content = Content::read(payload);
+            self.recorder.keep(|event| ServerDatagram { at, node, event, is_sent, local, remote, content });
+        }
     }
 
     fn packet(&self, node: NodeId, event: PacketEvent, now: Duration) {

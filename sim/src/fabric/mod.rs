@@ -158,6 +158,11 @@ impl Fabric {
         self.topology.add_host(Host { node, realm, addresses, link, udp, path_mtus, life: None })
     }
 
+    /// Keeps the datagrams of a machine with a STUN or TURN server.
+    pub(crate) fn watch(&mut self, node: NodeId) {
+        self.ledger.watch(node);
+    }
+
     /// Powers a machine on.
     pub(crate) fn power_on(&mut self, host: HostIndex) -> Life {
         let first_port = self.draw(FIRST_PORTS) as u16;

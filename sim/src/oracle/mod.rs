@@ -7,6 +7,7 @@ mod call_states;
 mod cx;
 mod history;
 mod model;
+mod relays;
 mod signals;
 mod situations;
 mod tcp;
@@ -59,6 +60,10 @@ oracles! {
     no_stale_generation::NoStaleGeneration,
     payload_byte_exact::PayloadByteExact,
     mapped_address_true::MappedAddressTrue,
+    transaction_id_echoed::TransactionIdEchoed,
+    no_open_relay::NoOpenRelay,
+    turn_permission_enforced::TurnPermissionEnforced,
+    turn_expiry_honoured::TurnExpiryHonoured,
     nat_table_sound::NatTableSound,
     packet_conservation::PacketConservation,
     partition_holds::PartitionHolds,

@@ -31,6 +31,7 @@ mod nobody_in;
 mod oracle;
 mod oracle_docs;
 mod oracle_nats;
+mod oracle_relays;
 mod oracle_roles;
 mod packets;
 mod played;
