@@ -53,6 +53,8 @@ enum Command {
     Sim(sim::Arguments),
     /// Search for violations with generated stories
     Campaign(Box<campaign::Arguments>),
+    /// Play the stories of campaigns that wait in a queue
+    Worker(campaign::WorkerArguments),
     /// Shrink a failing run to the smallest scenario that fails in the same way
     Shrink(shrink::Arguments),
     /// List the shipped scenarios
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Sim(arguments) => sim::run(arguments),
         Command::Campaign(arguments) => campaign::run(*arguments),
+        Command::Worker(arguments) => campaign::worker(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
         Command::Serve(settings) => serve::run(*settings),

@@ -1,5 +1,6 @@
-//! A progress bar with the number of failures, and an estimate of the time left.
+//! How far a command is: a bar with the number of failures and an estimate of the time left, or a line if no end is known.
 
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,25 +40,49 @@ impl Progress {
     }
 }
 
-/// One line on standard error that says how far a search without a known end is, if that is a terminal.
-pub(crate) struct SearchLine(ProgressBar);
+/// Where standard error is no terminal, a line is printed this often.
+const LINE_EVERY: Duration = Duration::from_secs(30);
 
-impl SearchLine {
+/// One line on standard error that says how far work without a known end is.
+pub(crate) struct StatusLine {
+    bar: ProgressBar,
+    /// When a line was printed, if lines are printed.
+    printed: Option<Instant>,
+}
+
+impl StatusLine {
+    /// A line that changes on a terminal. Elsewhere it is printed now and then.
     pub(crate) fn new(is_shown: bool) -> Self {
-        let line = if is_shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"));
-        Self(line)
+        let is_terminal = std::io::stderr().is_terminal();
+        let line = Self::on_terminal(is_shown && is_terminal);
+        Self { printed: (is_shown && !is_terminal).then(crate::now), ..line }
+    }
+
+    /// A line that is shown on a terminal only.
+    pub(crate) fn on_terminal(is_shown: bool) -> Self {
+        let bar = if is_shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"));
+        Self { bar, printed: None }
     }
 
     /// Replaces what the line says.
-    pub(crate) fn say(&self, text: String) {
-        self.0.set_message(text);
-        self.0.tick();
+    pub(crate) fn say(&mut self, text: impl FnOnce() -> String) {
+        match &mut self.printed {
+            Some(printed) if printed.elapsed() >= LINE_EVERY => {
+                errln!("{}", text());
+                *printed = crate::now();
+            }
+            None if !self.bar.is_hidden() => {
+                self.bar.set_message(text());
+                self.bar.tick();
+            }
+            _ => {}
+        }
     }
 
     /// Removes the line.
     pub(crate) fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

@@ -11,7 +11,7 @@ use sim::campaign::shrink::{NoFailure, Shrunk, Size, Status, shrink};
 
 use crate::exit::UNREACHABLE;
 use crate::interrupt::Interrupt;
-use crate::progress::SearchLine;
+use crate::progress::StatusLine;
 use crate::server_program::ServerFlags;
 
 /// Shrink a failing run to the smallest scenario that fails in the same way.
@@ -70,10 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // A panic inside a simulation is a finding, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let interrupt = Interrupt::listen()?;
-    let line = SearchLine::new(!arguments.quiet);
+    let mut line = StatusLine::on_terminal(!arguments.quiet);
     let start = crate::now();
     let mut watch = |status: Status| {
-        line.say(format!("{} runs · {}", status.played, size(&status.size)));
+        line.say(|| format!("{} runs · {}", status.played, size(&status.size)));
         let is_over = interrupt.is_set() || start.elapsed() >= arguments.minutes;
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

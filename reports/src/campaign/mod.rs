@@ -58,7 +58,8 @@ impl Plan {
 }
 
 /// What identifies a story within its campaign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum StoryId {
     /// The story of a seed.
     Seed(u64),
@@ -93,6 +94,20 @@ impl FromStr for StoryId {
             Some(number) => number.parse().map(Self::Varied).map_err(wrong),
             None => text.parse().map(Self::Seed).map_err(wrong),
         }
+    }
+}
+
+impl TryFrom<String> for StoryId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<StoryId> for String {
+    fn from(id: StoryId) -> Self {
+        id.to_string()
     }
 }
 

@@ -26,7 +26,7 @@ type BytesEntry = (u64, u64, bool, &'static [u8]);
 const BYTES: TableDefinition<'_, (u8, u64), BytesEntry> = TableDefinition::new("bytes");
 /// Situations of the oracles' model that were met.
 const SITUATIONS: TableDefinition<'_, u64, ()> = TableDefinition::new("situations");
-/// Counts under a name: the real time, milliseconds.
+/// Numbers under a name: the real time, milliseconds, and what the caller keeps.
 const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 const WALL: &str = "wall-ms";
 
@@ -155,6 +155,28 @@ impl Store {
                 counts.insert(WALL, before + wall_ms).map_err(write)?;
             }
             writing.commit().map_err(write)
+        })
+    }
+
+    /// A number of the campaign under this name: `new`, if there is none yet.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn number(&self, name: &str, new: u64) -> Result<u64, BadFile> {
+        KIND.with(&self.file, || {
+            let database = KIND.create(&self.file)?;
+            let writing = database.begin_write().map_err(write)?;
+            KIND.claim(&writing)?;
+            let number = {
+                let mut counts = writing.open_table(COUNTS).map_err(write)?;
+                let before = counts.get(name).map_err(write)?.map(|count| count.value());
+                if before.is_none() {
+                    counts.insert(name, new).map_err(write)?;
+                }
+                before.unwrap_or(new)
+            };
+            writing.commit().map_err(write)?;
+            Ok(number)
         })
     }
 
@@ -305,6 +327,7 @@ mod tests {
         let findings = campaign.findings();
         assert_eq!((findings.len(), findings[0].first(), findings[0].stories.len()), (1, StoryId::Seed(3), 2));
         assert_eq!(store.bytes(StoryId::Varied(1)).expect("it is read"), Some((0, vec![1, 2, 1])));
+        assert_eq!([7, 8].map(|new| store.number("mine", new).expect("it is kept")), [7, 7]);
         let other = Plan { mutant: Some("mesh/x".to_owned()), ..plan() };
         let wrong = Store::begin(&dir, &other).expect_err("another plan").to_string();
         assert!(wrong.contains("differs in the planted defect"), "{wrong}");

@@ -77,7 +77,9 @@ fn connected(scenario: &Scenario, record: &Record) -> Vec<u32> {
 /// Adds a result to what was reached. Returns what is to be stored.
 pub(super) fn take(reached: &mut Reached, job: Job, result: Result, guided: bool) -> Kept {
     let Job { id, order, profile, bytes } = job;
-    let Result { story, situations, .. } = result;
+    let Result { mut story, situations, .. } = result;
+    // Whoever has played it need not know its place.
+    story.order = order;
     let new_situations: Vec<u64> = situations.into_iter().filter(|number| reached.situations.insert(*number)).collect();
     let mut is_new = !new_situations.is_empty();
     for probe in &story.probes {

@@ -3,6 +3,7 @@
 mod findings;
 mod folder;
 mod play;
+mod queue;
 mod schedule;
 mod setup;
 
@@ -12,12 +13,14 @@ use std::process::ExitCode;
 use crate::server_program::ServerFlags;
 use reports::campaign::{Campaign, StoryId};
 
+pub(crate) use queue::{WorkerArguments, worker};
+
 /// Search for violations with generated stories: many scenarios that nobody wrote.
 ///
 /// Each seed is a story: a topology, NATs, actors, and a schedule of troubles. For a while anything may go wrong; then
 /// everything is repaired, and every promise must hold at the end. Ctrl-C ends a campaign early, and the same command
-/// goes on with it. Exit codes: 0 no violation, 1 a promise is broken, 2 wrong usage or an invalid file, 3 the server
-/// cannot be reached, 130 Ctrl-C.
+/// goes on with it. With --queue, `worker` plays the stories, on any number of machines. Exit codes: 0 no violation, 1 a
+/// promise is broken, 2 wrong usage or an invalid file, 3 the server or the queue cannot be reached, 130 Ctrl-C.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
@@ -49,8 +52,10 @@ struct Play {
     #[arg(long, value_name = "NAME", conflicts_with = "server")]
     mutant: Option<String>,
     /// Number of parallel runs [default: one per core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "queue")]
     jobs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    queue: queue::Flags,
     /// Play each story twice; two runs that differ are a finding
     #[arg(long)]
     check_determinism: bool,

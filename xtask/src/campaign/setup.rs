@@ -45,7 +45,15 @@ impl Setup {
             mutant: arguments.mutant.clone(),
             guided: arguments.minutes.is_some(),
         };
-        let setup = Self::of_plan(&plan)?;
+        Self::checked(&plan)
+    }
+
+    /// The setup of a plan whose stories can be played on this machine.
+    ///
+    /// # Errors
+    /// No story can be played in its dialect, or there is no such server program.
+    pub(super) fn checked(plan: &Plan) -> anyhow::Result<Self> {
+        let setup = Self::of_plan(plan)?;
         setup.check()?;
         Ok(setup)
     }

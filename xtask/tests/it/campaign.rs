@@ -7,14 +7,14 @@ use std::process::{Child, Command, Stdio};
 use crate::{glare, program};
 
 /// A folder that is not there yet.
-fn folder(name: &str) -> String {
+pub(crate) fn folder(name: &str) -> String {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{name}"));
     let _ = fs::remove_dir_all(&dir);
     dir.to_str().expect("UTF-8").to_owned()
 }
 
 /// A profile whose stories are short, so that debug builds play many.
-fn short(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     let file = folder(name) + ".toml";
     let text = include_str!("../../../scenarios/stories/crowd.toml");
     let text = text.replace("name = \"crowd\"", "name = \"short\"").replace("actors = 12", "actors = 3");

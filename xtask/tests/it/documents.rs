@@ -62,6 +62,8 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("campaign --out DIR", "campaign --seeds 0..3 --out {campaign}"),
     ("campaign --out target/campaign", "campaign --seeds 0..3 --out {campaign}"),
     ("--minutes 10 --out target/campaign-guided", "--minutes 0.01 --out {out}-guided"),
+    ("--queue nats://127.0.0.1:4222", "--queue {no-queue}"),
+    ("--out target/campaign-shared", "--out {out}-shared"),
     ("target/campaign 7", "{campaign} 7"),
     ("target/campaign", "{campaign}"),
     ("campaign corpus DIR --into FOLDER", "campaign corpus {campaign} --into {out}-corpus"),
@@ -165,12 +167,13 @@ impl Stage {
         }
         let path = |name: &str| self.dir.join(name).display().to_string();
         let is_played = line.contains("--scenario") && line.starts_with("conformance");
-        let nobody = "ws://127.0.0.1:9/";
+        let (nobody, no_queue) = ("ws://127.0.0.1:9/", "nats://127.0.0.1:9");
         // Real time, and servers of others: whether every word is right shows before anything is reached.
         let mesh = if is_played { nobody } else { self.mesh.as_str() };
         for (from, to) in [
             ("{mesh}", mesh),
             ("{nobody}", nobody),
+            ("{no-queue}", no_queue),
             ("{turn}", self.turn.as_str()),
             ("{scenario}", path("my.toml").as_str()),
             ("{dialect}", path("dialect.toml").as_str()),
@@ -201,7 +204,7 @@ impl Stage {
             drop(words.splice(at..at, ["--case".to_owned(), case.to_owned()]));
         }
         let mut expected: &[i32] = &[0];
-        if (is_of_others || is_played || line.contains(nobody)) && !words.iter().any(|word| word == "--sim") {
+        if (is_of_others || is_played || line.contains(nobody) || line.contains(no_queue)) && !words.iter().any(|word| word == "--sim") {
             expected = &[3];
             words.retain(|word| word != "--wait" && word != "30s");
         }

@@ -22,6 +22,7 @@ mod outsiders;
 mod packages;
 mod pages;
 mod profile;
+mod queue;
 mod reconnects;
 mod recordings;
 mod report;

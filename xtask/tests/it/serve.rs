@@ -525,7 +525,7 @@ pub(crate) fn get(site: &str, target: &str) -> String {
 }
 
 /// A port that was free a moment ago. It is below those that systems give away by themselves, so that it stays free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let port = 10_000 + (std::process::id() as u16 % 1_000) * 10 + NEXT.fetch_add(1, Relaxed) % 1_000;
