@@ -1,5 +1,7 @@
 //! Arguments that several commands take.
 
+use std::time::Duration;
+
 use conformance::{BadUrl, Target};
 
 /// What to print.
@@ -9,6 +11,19 @@ pub(crate) enum Format {
     Text,
     /// JSON for programs
     Json,
+}
+
+/// The longest search, in minutes: some years.
+const MINUTES_MAX: f64 = 1e6;
+
+/// Parses a number of minutes.
+///
+/// # Errors
+/// It is none, or no time to search for.
+pub(crate) fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse().ok().filter(|minutes: &f64| *minutes > 0.0 && *minutes <= MINUTES_MAX);
+    let wrong = || format!("must be a number of minutes, more than 0 and at most {MINUTES_MAX}, such as 10 or 0.5");
+    minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)).ok_or_else(wrong)
 }
 
 /// Headers and TLS options of every request to a server.

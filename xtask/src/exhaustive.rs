@@ -12,6 +12,7 @@ use scenarios::Scenario;
 use serde::{Deserialize, Serialize};
 use sim::campaign::exhaustive::{Explored, Kind, Plan, plan};
 
+use crate::exit::NOTHING;
 use crate::interrupt::Interrupt;
 use crate::pool;
 use crate::progress::Progress;
@@ -119,7 +120,12 @@ pub(crate) fn run(search: &Search<'_>) -> anyhow::Result<ExitCode> {
             if search.out.is_some() { "the same command continues" } else { "with --out DIR it could be continued" };
         errln!("interrupted: {} of {} units were played; {how}", done.len(), plan.units.len());
     }
-    Ok(interrupt.or(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }))
+    let code = match failed {
+        0 if plan.units.is_empty() => ExitCode::from(NOTHING),
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    };
+    Ok(interrupt.or(code))
 }
 
 /// The failing worlds of a unit, each with its file.

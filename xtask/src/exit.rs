@@ -7,6 +7,8 @@ use std::process::ExitCode;
 pub(crate) const USAGE: u8 = 2;
 /// The server cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;
+/// There was nothing to be tested, so the result would mean nothing.
+pub(crate) const NOTHING: u8 = 4;
 
 const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 

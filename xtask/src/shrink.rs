@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use reports::Replay;
 use sim::campaign::shrink::{NoFailure, Shrunk, Size, Status, shrink};
 
+use crate::arguments::minutes;
 use crate::exit::UNREACHABLE;
 use crate::interrupt::Interrupt;
 use crate::progress::StatusLine;
@@ -46,15 +47,6 @@ pub(crate) struct Arguments {
     /// No progress line
     #[arg(long, short)]
     quiet: bool,
-}
-
-/// The longest search: a day.
-const MINUTES_MAX: f64 = 24.0 * 60.0;
-
-fn minutes(text: &str) -> Result<Duration, String> {
-    let minutes = text.parse().ok().filter(|minutes: &f64| *minutes > 0.0 && *minutes <= MINUTES_MAX);
-    let minutes = minutes.ok_or("must be a number of minutes, more than 0 and at most 1440, such as 1 or 0.5")?;
-    Ok(Duration::from_secs_f64(minutes * 60.0))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,6 @@
 //! The file of a campaign: an embedded database. Stories are added in batches; a batch is there as a whole or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +60,8 @@ pub struct Reached {
     pub corpus: Vec<(u64, usize, Vec<u8>)>,
     /// Number of stories in which something went wrong.
     pub failed: usize,
-    /// The rule and the shape of each finding.
-    pub findings: BTreeSet<(String, String)>,
+    /// The rule and the shape of each finding, and its smallest story.
+    pub findings: BTreeMap<(String, String), StoryId>,
     /// Real time of all calls so far, milliseconds.
     pub wall_ms: u64,
 }
@@ -250,7 +250,8 @@ fn reached(reading: &ReadTransaction) -> Result<Reached, Wrong> {
         reached.probes.extend(story.probes);
         if let Some(wrong) = story.wrong.into_iter().next() {
             reached.failed += 1;
-            reached.findings.insert((wrong.rule, wrong.shape));
+            let first = reached.findings.entry((wrong.rule, wrong.shape)).or_insert(id);
+            *first = id.min(*first);
         }
     }
     for entry in reading.open_table(SITUATIONS).map_err(read)?.iter().map_err(read)? {

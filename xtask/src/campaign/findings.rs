@@ -88,7 +88,8 @@ pub(super) fn take(reached: &mut Reached, job: Job, result: Result, guided: bool
     let failed = story.wrong.first();
     if let Some(wrong) = failed {
         reached.failed += 1;
-        reached.findings.insert((wrong.rule.clone(), wrong.shape.clone()));
+        let first = reached.findings.entry((wrong.rule.clone(), wrong.shape.clone())).or_insert(id);
+        *first = id.min(*first);
     }
     reached.played.insert(id);
     // The bytes of a seed's story follow from the seed.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use reports::campaign::{Campaign, FINDINGS, Store, StoryId};
+use reports::campaign::{Campaign, FINDINGS, Finding, Kept, Reached, Store, StoryId};
 use scenarios::Scenario;
 
 use super::setup::Setup;
@@ -35,23 +35,42 @@ pub(super) fn scenario(store: &Store, setup: &Setup, story: StoryId) -> anyhow::
 /// Writes the smallest story of each finding, as a scenario file that says what is wrong.
 pub(super) fn write_findings(dir: &Path, store: &Store, setup: &Setup, campaign: &Campaign) -> anyhow::Result<()> {
     for finding in campaign.findings() {
-        let file = dir.join(finding.file());
-        let scenario = scenario(store, setup, finding.first())?;
-        let wrong = &finding.wrong;
-        let text = format!(
-            "# {}: {}\n# {}\n{}",
-            wrong.rule,
-            on_one_line(&wrong.message),
-            finding.replay(&crate::program(), dir),
-            scenarios::write(&scenario)
-        );
-        let write = || {
-            fs::create_dir_all(dir.join(FINDINGS))?;
-            fs::write(&file, text)
-        };
-        write().with_context(|| cannot_write(dir))?;
+        write_finding(dir, &finding, &scenario(store, setup, finding.first())?)?;
     }
     Ok(())
+}
+
+/// Writes the stories among these that are the smallest of their findings, before the store has them: whoever reads of a
+/// finding can play it at once, and however a campaign ends.
+pub(super) fn write_new_findings(dir: &Path, setup: &Setup, reached: &Reached, stories: &[Kept]) -> anyhow::Result<()> {
+    for Kept { id, story, bytes, .. } in stories {
+        let Some(wrong) = story.wrong.first() else { continue };
+        if reached.findings.get(&(wrong.rule.clone(), wrong.shape.clone())) != Some(id) {
+            continue;
+        }
+        let scenario = match (id, bytes) {
+            (StoryId::Varied(number), Some(bytes)) => setup.varied(*number, story.profile, bytes)?,
+            _ => setup.story(id.seed()),
+        };
+        write_finding(dir, &Finding { wrong: wrong.clone(), stories: vec![*id] }, &scenario)?;
+    }
+    Ok(())
+}
+
+fn write_finding(dir: &Path, finding: &Finding, scenario: &Scenario) -> anyhow::Result<()> {
+    let wrong = &finding.wrong;
+    let text = format!(
+        "# {}: {}\n# {}\n{}",
+        wrong.rule,
+        on_one_line(&wrong.message),
+        finding.replay(&crate::program(), dir),
+        scenarios::write(scenario)
+    );
+    let write = || {
+        fs::create_dir_all(dir.join(FINDINGS))?;
+        fs::write(dir.join(finding.file()), text)
+    };
+    write().with_context(|| cannot_write(dir))
 }
 
 fn on_one_line(text: &str) -> String {

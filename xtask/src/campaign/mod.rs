@@ -10,6 +10,7 @@ mod setup;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::arguments::minutes;
 use crate::server_program::ServerFlags;
 use reports::campaign::{Campaign, StoryId};
 
@@ -103,15 +104,6 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         into: PathBuf,
     },
-}
-
-fn minutes(text: &str) -> Result<std::time::Duration, String> {
-    let minutes: f64 = text.parse().map_err(|_| "it must be a number of minutes, such as 10 or 0.5".to_owned())?;
-    if minutes > 0.0 && minutes <= 1e6 {
-        Ok(std::time::Duration::from_secs_f64(minutes * 60.0))
-    } else {
-        Err("it must be more than 0, and at most 1000000".to_owned())
-    }
 }
 
 /// Plays a campaign, or prints what one has found.

@@ -203,6 +203,8 @@ impl<'a> Running<'a> {
     pub(super) fn store(&mut self) -> anyhow::Result<()> {
         let now = crate::now();
         let passed = now.duration_since(self.stored).as_millis() as u64;
+        let dir = self.arguments.out.as_deref().expect("clap requires it");
+        folder::write_new_findings(dir, self.setup, &self.reached, &self.waiting)?;
         self.store.add(&self.waiting, passed)?;
         self.stored = now;
         self.waiting.clear();

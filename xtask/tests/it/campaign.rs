@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::queue::{Program, until};
 use crate::{glare, program};
 
 /// A folder that is not there yet.
@@ -129,7 +130,7 @@ fn what_is_wrong_with_a_campaign_is_said() {
     for (arguments, says) in [
         (&["--profile", bad.as_str()][..], "`loss`: `130%` is over 100%"),
         (&["--profile", "rolse"], "did you mean `roles`?"),
-        (&["--minutes", "0"], "it must be more than 0"),
+        (&["--minutes", "0"], "must be a number of minutes, more than 0"),
         (&["--dialect", "signalhub"], "stories cannot be played in the dialect `signalhub`"),
         (&["--dialect", "peerjs"], "the reference server does not speak it"),
         (&["--profile", "roles", "--server", "true"], "a server program can take part in scenarios of one protocol"),
@@ -144,6 +145,35 @@ fn what_is_wrong_with_a_campaign_is_said() {
     assert!(run.code() == 3 && run.err().contains("cannot be reached"), "{}", run.err());
     let none = glare(&["campaign", "failures", &folder("none")]);
     assert!(none.code() == 2 && none.err().contains("there is no campaign here"), "{}", none.err());
+}
+
+/// The stories end before everything has settled, so some of them fail.
+#[test]
+fn a_finding_of_a_running_campaign_can_be_played_at_once() {
+    let (file, dir) = (folder("hasty-profile") + ".toml", folder("hasty"));
+    let hasty = |line: &str| match line.split(" = ").next() {
+        Some("duration") => "duration = \"8200ms\"".to_owned(),
+        Some("calm") => "calm = \"8100ms\"".to_owned(),
+        Some(key @ ("troubles-until" | "longest")) => format!("{key} = \"4s\""),
+        _ => line.to_owned(),
+    };
+    let calls = include_str!("../../../scenarios/stories/calls.toml");
+    fs::write(&file, calls.lines().map(hasty).collect::<Vec<_>>().join("\n")).expect("a scratch file");
+    let mut campaign =
+        Program::start(program().args(["campaign", "--profile", &file, "--seeds", "0..100000", "--out", &dir]));
+    let mut found = String::new();
+    until("there is a finding", || {
+        found = glare(&["campaign", "failures", &dir]).out();
+        found.contains("  glare sim ")
+    });
+    let line = found.lines().find_map(|line| line.strip_prefix("  glare ")).expect("a line that replays it");
+    let replayed = glare(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(replayed.code(), 1, "{line}\n{}{}", replayed.out(), replayed.err());
+    let oracle = found.split(' ').next().expect("an oracle");
+    assert!(replayed.out().contains(oracle), "{found}\n{}", replayed.out());
+    assert!(!campaign.has_ended());
+    campaign.kill();
+    assert_eq!(glare(&line.split(' ').collect::<Vec<_>>()).code(), 1);
 }
 
 /// A file-size limit stands for a full disk.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::glare;
+use crate::queue::{Program, ended, said, until};
+use crate::{glare, program};
 
 /// What is expected is possible, unless a packet is lost.
 const UNLUCKY: &str = "name = 'unlucky'\nduration = '20s'\n[link]\nloss = '10%'
@@ -144,4 +145,36 @@ fn small_worlds_are_counted_and_a_search_is_continued() {
     let pass = glare(&["sim", "--scenario", text(&scenario), "--exhaustive", "--worlds", "loss", "--jobs", "3"]);
     assert_eq!(pass.code(), 0, "{}{}", pass.out(), pass.err());
     assert!(pass.out().starts_with("PASS  two: every promise is kept in all of "), "{}", pass.out());
+}
+
+const SIGNALING: &str = "name = 'three'\nduration = '60s'\n[[actor]]\nname = 'ana'\nwebrtc = false
+[[actor]]\nname = 'ben'\nwebrtc = false\n[[actor]]\nname = 'cam'\nwebrtc = false\n";
+
+#[test]
+fn a_search_without_a_world_is_no_success() {
+    let scenario = scratch("no-worlds").join("three.toml");
+    fs::write(&scenario, SIGNALING).expect("a file");
+    // Signaling is TCP, and only datagrams arrive twice.
+    let run = glare(&["sim", "--scenario", text(&scenario), "--exhaustive", "--worlds", "twice"]);
+    assert_eq!(run.code(), 4, "{}{}", run.out(), run.err());
+    assert!(run.out().starts_with("NOTHING  three: no world was played, so this says nothing\n"), "{}", run.out());
+}
+
+#[test]
+fn a_search_that_is_interrupted_says_so_and_is_finished_later() {
+    let folder = scratch("unfinished");
+    let (scenario, out) = (folder.join("three.toml"), folder.join("out"));
+    fs::write(&scenario, SIGNALING).expect("a file");
+    let words = ["sim", "--scenario", text(&scenario), "--exhaustive", "--worlds", "two-losses", "--out", text(&out)];
+    let search = Program::start(program().args(words).args(["--jobs", "1"]));
+    let done = || fs::read_to_string(out.join("worlds.jsonl")).map_or(0, |log| log.lines().count());
+    // The first line is about the scenario.
+    until("a unit is done", || done() > 1);
+    search.signal("INT");
+    let run = ended(search);
+    assert_eq!(run.status.code(), Some(130), "{}", said(&run));
+    assert!(said(&run).starts_with("UNFINISHED  three: every promise is kept in the "), "{}", said(&run));
+    assert!(said(&run).contains("the same command continues"), "{}", said(&run));
+    let rest = glare(&words);
+    assert!(rest.code() == 0 && rest.out().starts_with("PASS  three: "), "{}{}", rest.out(), rest.err());
 }
