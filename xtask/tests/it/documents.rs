@@ -21,6 +21,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/matrix/README.md",
     "docs/nats.md",
     "docs/pages.md",
+    "docs/scale/README.md",
     "docs/shrink.md",
     "docs/simulate-your-server.md",
     "docs/conformance/test-your-server.md",
@@ -64,6 +65,7 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("--minutes 10 --out target/campaign-guided", "--minutes 0.01 --out {out}-guided"),
     ("--queue nats://127.0.0.1:4222", "--queue {no-queue}"),
     ("--out target/campaign-shared", "--out {out}-shared"),
+    ("/campaigns/shared", "{campaign}"),
     ("target/campaign 7", "{campaign} 7"),
     ("target/campaign", "{campaign}"),
     ("campaign corpus DIR --into FOLDER", "campaign corpus {campaign} --into {out}-corpus"),
@@ -204,7 +206,9 @@ impl Stage {
             drop(words.splice(at..at, ["--case".to_owned(), case.to_owned()]));
         }
         let mut expected: &[i32] = &[0];
-        if (is_of_others || is_played || line.contains(nobody) || line.contains(no_queue)) && !words.iter().any(|word| word == "--sim") {
+        if (is_of_others || is_played || line.contains(nobody) || line.contains(no_queue))
+            && !words.iter().any(|word| word == "--sim")
+        {
             expected = &[3];
             words.retain(|word| word != "--wait" && word != "30s");
         }

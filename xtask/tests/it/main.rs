@@ -26,6 +26,7 @@ mod queue;
 mod reconnects;
 mod recordings;
 mod report;
+mod scale;
 mod serve;
 mod server;
 mod shrink;

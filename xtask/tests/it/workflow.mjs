@@ -22,8 +22,8 @@ for (const [name, job] of Object.entries(jobs)) {
     const text = JSON.stringify(step);
     for (const [, id] of text.matchAll(/steps\.([\w-]+)\./g)) if (!ids.includes(id)) throw new Error(`${name}: there is no step ${id}`);
     for (const [, value] of text.matchAll(/\$\{\{ matrix\.(\w+) \}\}/g)) {
-      const rows = job.strategy?.matrix?.include ?? [];
-      if (!rows.length || rows.some((row) => !(value in row))) throw new Error(`${name}: the matrix has no ${value}`);
+      const { include: rows = [], [value]: list } = job.strategy?.matrix ?? {};
+      if (!list?.length && (!rows.length || rows.some((row) => !(value in row)))) throw new Error(`${name}: the matrix has no ${value}`);
     }
     steps.push(step);
   }
