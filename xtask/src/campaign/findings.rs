@@ -79,7 +79,7 @@ pub(super) fn take(reached: &mut Reached, job: Job, result: Result, guided: bool
     let Job { id, order, profile, bytes } = job;
     let Result { mut story, situations, .. } = result;
     // Whoever has played it need not know its place.
-    story.order = order;
+    (story.order, story.profile) = (order, profile);
     let new_situations: Vec<u64> = situations.into_iter().filter(|number| reached.situations.insert(*number)).collect();
     let mut is_new = !new_situations.is_empty();
     for probe in &story.probes {

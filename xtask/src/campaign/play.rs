@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Play) -> anyhow::Result<ExitCode> {
     let (store, reached) = Store::begin(dir, &setup.plan)?;
     let mut players = match Queue::open(&arguments.queue, dir, &store)? {
         None => Players::Here(arguments.jobs.map_or_else(pool::cores, usize::from)),
-        Some(Ok(queue)) => Players::Queue(queue),
+        Some(Ok(queue)) => Players::Queue(Box::new(queue)),
         Some(Err(Trouble::Away(why))) => return Ok(report_error(&why, UNREACHABLE)),
         Some(Err(Trouble::Unfit(why))) => bail!(why),
     };
@@ -61,7 +61,7 @@ enum Players {
     /// So many threads of this program.
     Here(usize),
     /// Workers, wherever they are.
-    Queue(Queue),
+    Queue(Box<Queue>),
 }
 
 /// Writes the story of each finding, and prints what was found.

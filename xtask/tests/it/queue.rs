@@ -86,7 +86,8 @@ fn what_is_killed_loses_nothing_and_doubles_nothing() {
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
     assert!(said(&run).starts_with("PASS  300 stories"), "{}", said(&run));
     assert_eq!(stored(&alone), stored(&shared));
-    assert_eq!(nats.messages(), [0, 0], "nothing is left in the queue");
+    // A story that was played twice may leave a result behind.
+    assert_eq!(nats.messages()[0], 0, "no work is left in the queue");
 }
 
 #[test]
@@ -183,6 +184,12 @@ fn ctrl_c_ends_both_and_what_is_no_work_stops_nobody() {
     let more = ["--profile", "calls", "--seeds", "0..120"];
     nats.worker(&["--idle", "100ms"]).wait(); // makes the streams
     nats.publish("glare.work.x.y", "nonsense");
+    const UNSOUND: &str = concat!(
+        r#"{"campaign":"x","plan":{"tool":"glare "#,
+        env!("CARGO_PKG_VERSION"),
+        r#"","profiles":[],"dialect":null,"program":null,"mutant":null,"guided":false},"twice":false,"stories":[]}"#
+    );
+    nats.publish("glare.work.x.z", UNSOUND);
     let campaign = nats.campaign(&dir, &more);
     let worker = nats.worker(&["--jobs", "1"]);
     until("results are stored", || count(&dir) > 0);
@@ -195,7 +202,7 @@ fn ctrl_c_ends_both_and_what_is_no_work_stops_nobody() {
     let run = ended(worker);
     assert_eq!(run.status.code(), Some(130), "{}", said(&run));
     let why = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert!(why.contains("something in the queue is no work"), "{why}");
+    assert!(why.contains("is no work: expected") && why.contains("is no work: a profile is missing"), "{why}");
     assert_eq!(nats.messages()[0], 0, "what nobody has begun is taken back");
     let _worker = nats.worker(&["--jobs", "2"]);
     let rest = ended(nats.campaign(&dir, &more));

@@ -275,7 +275,7 @@ impl Playing<'_, '_> {
         desk.last_result = crate::now();
         let (message, acker) = message.split();
         match serde_json::from_slice::<Results>(&message.payload) {
-            Ok(results) if results.twice || !twice => {
+            Ok(results) if (results.twice || !twice) && results.are_sound() => {
                 desk.held.push((results.stories.iter().map(|played| played.id).collect(), acker));
                 for played in results.stories {
                     if !self.running.reached.played.contains(&played.id) {

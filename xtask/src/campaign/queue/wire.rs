@@ -88,6 +88,25 @@ impl Played {
     }
 }
 
+impl Work {
+    /// Whether every story has a profile of the plan: whoever can write to the queue may have written this.
+    pub(super) fn is_sound(&self) -> bool {
+        let profiles = self.plan.profiles.len();
+        profiles > 0 && self.stories.iter().all(|story| story.profile < profiles)
+    }
+}
+
+impl Results {
+    /// Whether the names of what went wrong are names: files are called after them.
+    pub(super) fn are_sound(&self) -> bool {
+        let is_name = |rule: &str| {
+            rule.starts_with(|first: char| first.is_ascii_lowercase())
+                && rule.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+        };
+        self.stories.iter().flat_map(|played| &played.story.wrong).all(|wrong| is_name(&wrong.rule))
+    }
+}
+
 /// The results of a batch as messages, none longer than `bytes_max` unless a single story is.
 pub(super) fn messages(twice: bool, stories: Vec<Played>, bytes_max: usize) -> Vec<Vec<u8>> {
     let results = Results { twice, stories };
@@ -127,6 +146,25 @@ mod tests {
         assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6"]);
         assert!(all.len() > 1 && all.iter().all(|json| json.len() <= 300 && read(json).twice));
         assert_eq!(messages(false, (0..7).map(played).collect(), 1).len(), 7);
+    }
+
+    #[test]
+    fn what_is_not_sound_is_told_apart() {
+        let of_rule = |rule: &str| {
+            let mut played = played(1);
+            played.story.add(rule, "ana is not connected", &BTreeSet::new());
+            Results { twice: false, stories: vec![played] }.are_sound()
+        };
+        assert!(sim::oracle::list().iter().all(|(oracle, ..)| of_rule(oracle)) && of_rule("crash"));
+        assert!(["", "../../etc/x", "a/b", "Ana", "-x"].into_iter().all(|rule| !of_rule(rule)));
+        let work = |profiles: usize| {
+            let profiles = vec![String::new(); profiles];
+            let (tool, dialect, program, mutant, guided) = (String::new(), None, None, None, false);
+            let plan = Plan { tool, profiles, dialect, program, mutant, guided };
+            let task = Task { id: StoryId::Varied(1), profile: 1, bytes: None };
+            Work { campaign: String::new(), plan, twice: false, stories: vec![task] }
+        };
+        assert_eq!([0, 1, 2].map(|profiles| work(profiles).is_sound()), [false, false, true]);
     }
 
     #[test]

@@ -260,6 +260,9 @@ impl Desk<'_> {
             return Err(elsewhere(format!("a campaign of {tool} is left to workers of that version: this is {TOOL}")));
         }
         let work: Work = serde_json::from_slice(payload).map_err(no_work)?;
+        if !work.is_sound() {
+            return Err(("something in the queue is no work: a profile is missing".to_owned(), AckKind::Term));
+        }
         if let Some(program) = work.plan.program.as_ref().filter(|_| !self.arguments.allow_programs) {
             let command = reports::command_line("", program.run.iter().cloned());
             return Err(elsewhere(format!(
