@@ -6,6 +6,7 @@
 mod output;
 
 mod arguments;
+mod ask;
 mod campaign;
 mod conformance;
 mod dialect;
@@ -57,6 +58,8 @@ enum Command {
     Worker(campaign::WorkerArguments),
     /// Shrink a failing run to the smallest scenario that fails in the same way
     Shrink(shrink::Arguments),
+    /// Find events in stored runs, and events that others precede or follow
+    Ask(ask::Arguments),
     /// List the shipped scenarios
     Scenarios(scenarios::Arguments),
     /// Run the reference signaling, STUN and TURN server on real sockets
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Command::Campaign(arguments) => campaign::run(*arguments),
         Command::Worker(arguments) => campaign::worker(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
+        Command::Ask(arguments) => ask::run(&arguments),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
         Command::Serve(settings) => serve::run(*settings),
         Command::Conformance(arguments) => conformance::run(*arguments),

@@ -7,12 +7,13 @@ mod queue;
 mod schedule;
 mod setup;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::arguments::minutes;
 use crate::server_program::ServerFlags;
-use reports::campaign::{Campaign, StoryId};
+use reports::campaign::{Campaign, Store, StoryId};
+use scenarios::Scenario;
 
 pub(crate) use queue::{WorkerArguments, worker};
 
@@ -106,6 +107,38 @@ enum Command {
     },
 }
 
+/// The stories of a campaign, to be played again.
+pub(crate) struct Stories {
+    store: Store,
+    setup: setup::Setup,
+    campaign: Campaign,
+}
+
+impl Stories {
+    /// Reads the campaign in a folder.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub(crate) fn load(dir: &Path) -> anyhow::Result<Self> {
+        let (store, campaign) = Campaign::load(dir)?;
+        let setup = setup::Setup::of_plan(&campaign.plan)?;
+        Ok(Self { store, setup, campaign })
+    }
+
+    /// All stories, in the order in which they were played.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = StoryId> + '_ {
+        self.campaign.stories.iter().map(|(id, _)| *id)
+    }
+
+    /// A story as a scenario.
+    ///
+    /// # Errors
+    /// The bytes of a varied story were not kept.
+    pub(crate) fn scenario(&self, id: StoryId) -> anyhow::Result<Scenario> {
+        folder::scenario(&self.store, &self.setup, id)
+    }
+}
+
 /// Plays a campaign, or prints what one has found.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // A panic inside a simulation is a finding; a damaged store makes its database panic, and that is reported too.
@@ -117,9 +150,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Failures { dir }) => out!("{}", Campaign::load(&dir)?.1.failures(&crate::program(), &dir)),
         Some(Command::Probes { dir }) => out!("{}", Campaign::load(&dir)?.1.probes_table(width)),
         Some(Command::Story { dir, story }) => {
-            let (store, campaign) = Campaign::load(&dir)?;
-            let setup = setup::Setup::of_plan(&campaign.plan)?;
-            out!("{}", scenarios::write(&folder::scenario(&store, &setup, story)?));
+            out!("{}", scenarios::write(&Stories::load(&dir)?.scenario(story)?));
         }
         Some(Command::Corpus { dir, into }) => folder::write_corpus(&dir, &into)?,
     }

@@ -66,6 +66,8 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("--queue nats://127.0.0.1:4222", "--queue {no-queue}"),
     ("--out target/campaign-shared", "--out {out}-shared"),
     ("/campaigns/shared", "{campaign}"),
+    ("ask DIR", "ask {result}"),
+    ("ask target/campaign", "ask {result}"),
     ("target/campaign 7", "{campaign} 7"),
     ("target/campaign", "{campaign}"),
     ("campaign corpus DIR --into FOLDER", "campaign corpus {campaign} --into {out}-corpus"),

@@ -1,6 +1,7 @@
 //! The command line as a person, or a script, meets it.
 
 mod action;
+mod ask;
 mod attacks;
 mod browser;
 mod campaign;

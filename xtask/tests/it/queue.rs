@@ -254,7 +254,8 @@ impl Drop for Program {
 
 /// Waits for the end of a program.
 pub(crate) fn ended(mut program: Program) -> Output {
-    program.0.take().expect("it was not taken").wait_with_output().expect("it ends")
+    until("the program ends", || program.has_ended());
+    program.0.take().expect("it was not taken").wait_with_output().expect("it has ended")
 }
 
 pub(crate) fn said(output: &Output) -> String {
