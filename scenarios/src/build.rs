@@ -7,7 +7,7 @@ use crate::expand::{HEARTBEAT, LAN, LINK, ROOM};
 use crate::ice::{IceServer, IceTransportPolicy, TurnCredential, TurnServer, all};
 use crate::nat::NatBehavior;
 use crate::role::Role;
-use crate::scenario::{Action, Actor, Expect, Network, NetworkIndex, Scenario, ServerSetup, Step, Timing};
+use crate::scenario::{Action, Actor, Expect, Network, NetworkIndex, Scenario, ServerSetup, Stack, Step, Timing};
 use crate::{address, shipped};
 
 /// Names of the first actors.
@@ -138,6 +138,7 @@ impl Builder {
             turn_credential: TurnCredential::Valid,
             program: None,
             runs: None,
+            stack: Stack::Rtc,
             line: 0,
         });
         self

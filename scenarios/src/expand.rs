@@ -16,7 +16,7 @@ use crate::nat::NatBehavior;
 use crate::packet;
 use crate::profile::NatKeys;
 use crate::role::Role;
-use crate::scenario::{Actor, Machine, NetworkIndex, Scenario, ServerSetup};
+use crate::scenario::{Actor, Machine, NetworkIndex, Scenario, ServerSetup, Stack};
 use crate::shipped::{Profile, profile, profile_names};
 use crate::steps::{self, LookUp};
 use crate::table::Lined;
@@ -320,6 +320,7 @@ fn add_actors(
                 turn_credential: entry.turn_credential.as_ref().map_or_else(Default::default, |it| it.value),
                 program: entry.program.clone(),
                 runs: entry.runs.as_ref().map(|runs| runs.value),
+                stack: stack(entry, file.stack),
                 line,
             });
         }
@@ -365,6 +366,12 @@ fn check_policies(file: &File, draft: &Draft, server: &ServerSetup, problems: &P
             problems.report(policy.line, message);
         }
     }
+}
+
+/// The WebRTC stack of an actor: its own, or that of the scenario if it is a client of Glare with WebRTC.
+fn stack(entry: &ActorEntry, default: Stack) -> Stack {
+    let has_stack = entry.webrtc && entry.program.is_none() && entry.runs.is_none();
+    entry.stack.as_ref().map_or(if has_stack { default } else { Stack::default() }, |stack| stack.value)
 }
 
 /// When the actor with this number in its group, counted from 0, joins.

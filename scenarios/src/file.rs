@@ -16,7 +16,7 @@ use crate::link::LinkEntry;
 use crate::packet::PacketEntry;
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
-use crate::scenario::{Browser, ClientProgram, MediaKind, ServerProgram, Timing, bad_variable};
+use crate::scenario::{Browser, ClientProgram, MediaKind, ServerProgram, Stack, Timing, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{BadValue, Name, Parse, Subnet, Why};
 
@@ -30,6 +30,8 @@ pub(crate) struct File {
     /// Whether steps may have no effect.
     pub(crate) idle_steps: bool,
     pub(crate) timing: Timing,
+    /// The WebRTC stack of all actors that name none.
+    pub(crate) stack: Stack,
     pub(crate) server: ServerEntry,
     pub(crate) ice_servers: Vec<Lined<IceServerEntry>>,
     /// The default of links into the internet or a carrier's network.
@@ -102,6 +104,8 @@ pub(crate) struct ActorEntry {
     pub(crate) program: Option<ClientProgram>,
     /// The browser in which its WebRTC connections live.
     pub(crate) runs: Option<Lined<Browser>>,
+    /// The WebRTC stack of its connections.
+    pub(crate) stack: Option<Lined<Stack>>,
     pub(crate) count: Option<Lined<u32>>,
     pub(crate) every: Option<Lined<Duration>>,
 }
@@ -218,6 +222,7 @@ impl File {
         let duration = table.required::<Duration>("duration");
         let idle_steps = table.optional::<bool>("idle-steps");
         let timing = table.optional::<Timing>("timing");
+        let stack = table.optional::<Stack>("stack");
         let server = table.optional("server");
         let ice_servers = table.optional("ice-server");
         let link = table.optional("link");
@@ -244,6 +249,7 @@ impl File {
             duration: duration?,
             idle_steps: idle_steps.is_some_and(|idle| idle.value),
             timing: timing.map(|timing| timing.value).unwrap_or_default(),
+            stack: stack.map(|stack| stack.value).unwrap_or_default(),
             server: server.map(|server| server.value).unwrap_or_default(),
             ice_servers: ice_servers.map(|servers| servers.value).unwrap_or_default(),
             link: link.map(|link| link.value).unwrap_or_default(),
@@ -419,6 +425,7 @@ impl Read for ActorEntry {
         let turn_credential = table.optional("turn-credential");
         let program = read_client_program(&mut table, "a client program", "client.js", None);
         let runs = table.optional("runs");
+        let stack = table.optional("stack");
         let count = table.optional("count");
         let every = table.optional("every");
         table.finish();
@@ -445,6 +452,7 @@ impl Read for ActorEntry {
             turn_credential,
             program,
             runs,
+            stack,
             count,
             every,
         };
@@ -484,6 +492,7 @@ impl ActorEntry {
             ("ice-servers", self.ice_servers.as_ref().map(|entry| entry.line)),
             ("ice-transport-policy", self.ice_transport_policy.as_ref().map(|entry| entry.line)),
             ("turn-credential", self.turn_credential.as_ref().map(|entry| entry.line)),
+            ("stack", self.stack.as_ref().map(|entry| entry.line)),
         ] {
             let Some(line) = line else { continue };
             if self.program.is_some() {
@@ -497,6 +506,11 @@ impl ActorEntry {
                 problems.report(runs.line, "`runs` names a browser and `run` a program: use one of them");
             } else if !self.webrtc {
                 problems.report(runs.line, "`runs` is for WebRTC, and the actor has `webrtc = false`: remove one");
+            } else if let Some(stack) = &self.stack {
+                problems.report(
+                    stack.line,
+                    "`stack` names a library, but `runs` puts the connections into a browser: remove one",
+                );
             }
         }
         if let (Some(every), None) = (&self.every, &self.count) {

@@ -17,7 +17,7 @@ use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::packet::PacketFate;
 use crate::role::{Framing, Role};
-use crate::value::Word;
+use crate::value::{Word, word};
 
 /// What happens in one simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -205,6 +205,9 @@ pub struct Actor {
     /// The browser in which its WebRTC connections live, in place of Glare's own stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<Browser>,
+    /// The library that its WebRTC connections are made of.
+    #[serde(skip_serializing_if = "Stack::is_default")]
+    pub stack: Stack,
     /// The line of the scenario file on which it is defined, counted from 1.
     pub line: usize,
 }
@@ -214,6 +217,34 @@ impl Actor {
     pub fn has_family(&self, address: IpAddr) -> bool {
         if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
+}
+
+/// A library of which Glare's own clients make their WebRTC connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stack {
+    /// The crate `rtc`.
+    #[default]
+    Rtc,
+    /// The crate `str0m`.
+    Str0m,
+}
+
+impl Stack {
+    /// Its name in scenarios and reports: that of the crate.
+    pub fn name(self) -> &'static str {
+        word(self)
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Word for Stack {
+    const WHAT: &'static str = "WebRTC stack";
+    const RIGHT: &'static str = "\"rtc\" or \"str0m\"";
+    const WORDS: &'static [(&'static str, Self)] = &[("rtc", Self::Rtc), ("str0m", Self::Str0m)];
 }
 
 /// A browser in which an actor can run.

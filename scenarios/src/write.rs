@@ -16,7 +16,7 @@ use crate::profile::differing_keys;
 use crate::role::{Framing, Role};
 use crate::scenario::{
     Action, Actor, ActorIndex, Command, ExpectedConnection, Machine, MachineAction, Move, Network, NetworkAction,
-    NetworkIndex, Scenario, Step, Timing, WorldAction,
+    NetworkIndex, Scenario, Stack, Step, Timing, WorldAction,
 };
 use crate::shipped::{profile, profile_of};
 use crate::value::{Subnet, show, word};
@@ -243,6 +243,9 @@ impl<'a> Writer<'a> {
         }
         if let Some(runs) = actor.runs {
             self.key("runs", word(runs));
+        }
+        if actor.stack != Stack::default() {
+            self.key("stack", word(actor.stack));
         }
         self.link(actor.link, if actor.network.is_some() { LAN } else { LINK });
     }

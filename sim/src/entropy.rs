@@ -20,12 +20,18 @@ use libc::{c_int, c_long, c_void, clockid_t, size_t, ssize_t, timespec};
 /// Unix time at which every simulation starts: 2027-01-15T08:00:00Z.
 pub const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
+/// What the monotonic clock of [`within`] shows at the start of every simulation. It leaves room for libraries that subtract.
+#[cfg(feature = "str0m")]
+const MONOTONIC_EPOCH: Duration = Duration::from_secs(1_000_000);
+
 thread_local! {
     // Constant initialisers, because these functions replace libc calls, which must neither allocate nor register a
     // destructor.
     static SEALED: Cell<bool> = const { Cell::new(false) };
     static STATE: Cell<u64> = const { Cell::new(0) };
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// What the monotonic clock shows, if not the real time.
+    static MONOTONIC: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
 /// Runs `f` on a fresh thread whose entropy and wall clock depend only on `seed`.
@@ -55,6 +61,28 @@ pub fn sealed<T: Send + 'static>(seed: u64, f: impl FnOnce() -> T + Send + 'stat
 /// Sets the wall clock of this thread to `now` after [`EPOCH`].
 pub fn set_wall_clock(now: Duration) {
     NOW.set(now);
+}
+
+/// The time of this thread's simulation; `None` outside one.
+#[cfg(feature = "str0m")]
+pub(crate) fn time() -> Option<Duration> {
+    is_sealed().then(|| NOW.get())
+}
+
+/// Calls a library that reads the monotonic clock although it is told the time, and keeps in statics what it has read. On
+/// a sealed thread the clock stands still meanwhile, at `time` after a point that is the same in all simulations.
+/// Elsewhere it is the real one.
+#[cfg(feature = "str0m")]
+pub(crate) fn within<T>(time: Duration, f: impl FnOnce() -> T) -> T {
+    struct Real;
+    impl Drop for Real {
+        fn drop(&mut self) {
+            MONOTONIC.set(None);
+        }
+    }
+    MONOTONIC.set(Some(MONOTONIC_EPOCH + time));
+    let _real = Real;
+    f()
 }
 
 /// Refers to every symbol, so that the linker includes this object file, and checks that calls reach these functions.
@@ -167,7 +195,8 @@ pub unsafe extern "C" fn syscall(
     unsafe { std::mem::transmute::<*mut c_void, Function>(real(&REAL, c"syscall"))(number, a, b, c, d, e, f) }
 }
 
-/// `clock_gettime(2)`: on a sealed thread the wall clock shows the simulation's time. All other clocks are real.
+/// `clock_gettime(2)`: on a sealed thread the wall clock shows the simulation's time, and the monotonic clock what
+/// [`MONOTONIC`] says. All other clocks are real.
 ///
 /// # Safety
 /// As for the libc function: `time` points to a writable `timespec`.
@@ -175,8 +204,12 @@ pub unsafe extern "C" fn syscall(
 pub unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
     static REAL: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
     type Function = unsafe extern "C" fn(clockid_t, *mut timespec) -> c_int;
-    if matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE) && is_sealed() {
-        let now = EPOCH + NOW.get();
+    let simulated = match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE if is_sealed() => Some(EPOCH + NOW.get()),
+        libc::CLOCK_MONOTONIC if is_sealed() => MONOTONIC.get(),
+        _ => None,
+    };
+    if let Some(now) = simulated {
         let value = timespec { tv_sec: now.as_secs().cast_signed(), tv_nsec: c_long::from(now.subsec_nanos()) };
         // SAFETY: the caller guarantees it.
         unsafe { time.write(value) };
@@ -211,6 +244,20 @@ mod tests {
         assert_ne!(draw(1).0, draw(2).0);
         assert_ne!(draw(1).1, draw(2).1);
         assert_eq!(draw(1).2, EPOCH.as_secs() + 7);
+    }
+
+    #[cfg(feature = "str0m")]
+    #[test]
+    #[allow(clippy::disallowed_methods)] // the shim's own test
+    fn the_monotonic_clock_is_the_simulations_only_within_a_call() {
+        use std::time::Instant;
+        let at = |seconds| within(Duration::from_secs(seconds), Instant::now);
+        let read = move || sealed(1, move || (at(0), at(7), Instant::now())).expect("no panic");
+        let (first, second) = (read(), read());
+        assert_eq!((first.0, first.1), (second.0, second.1), "it is the same in every simulation");
+        assert_eq!(first.1 - first.0, Duration::from_secs(7));
+        assert!(first.2 != first.0 && second.2 > first.2, "the real clock goes on");
+        assert!(at(0) >= second.2, "outside a simulation it is real");
     }
 
     #[test]

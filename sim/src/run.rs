@@ -12,6 +12,7 @@ use crate::event::{NodeId, NodeKind, Record};
 use crate::fabric::fates::Sent;
 use crate::hash::{EventHash, event_hash};
 use crate::oracle::{self, Probes, Situation, Violation};
+use crate::peer::stack;
 use crate::protocol;
 use crate::shared::panic_message;
 use crate::stage;
@@ -69,6 +70,9 @@ pub enum Cause {
 /// What is wrong with the program, and what to do instead.
 pub fn check_program(scenario: &Scenario) -> Result<(), String> {
     check_browsers(scenario)?;
+    if let Some(lacking) = stack::lacking(scenario) {
+        return Err(lacking);
+    }
     check_families(scenario)?;
     for actor in &scenario.actors {
         check_actor(scenario, actor)?;

@@ -200,6 +200,21 @@ fn stun_and_turn_servers() {
         &actor("webrtc = false\nruns = 'chromium'"),
         "x.toml:11: `runs` is for WebRTC, and the actor has `webrtc = false`: remove one",
     );
+    begins(&actor("stack = 'strom'"), "x.toml:10: `stack`: `strom` is not a valid WebRTC stack; did you mean `str0m`?");
+    begins(&actor("stack = 'pion'"), "x.toml:10: `stack`: `pion` is not a valid WebRTC stack (words: `rtc`, `str0m`)");
+    begins(&actor("stack = 1"), "x.toml:10: `stack` must be \"rtc\" or \"str0m\"");
+    begins(
+        &actor("run = ['node']\nstack = 'rtc'"),
+        "x.toml:11: `stack` is for Glare's own clients, and this is a program: remove it",
+    );
+    begins(
+        &actor("webrtc = false\nstack = 'rtc'"),
+        "x.toml:11: `stack` is for WebRTC, and the actor has `webrtc = false`: remove one",
+    );
+    begins(
+        &actor("runs = 'chromium'\nstack = 'str0m'"),
+        "x.toml:11: `stack` names a library, but `runs` puts the connections into a browser: remove one",
+    );
     begins(
         &actor("webrtc = false\nice-servers = []"),
         "x.toml:11: `ice-servers` is for WebRTC, and the actor has `webrtc = false`: remove one",
@@ -225,7 +240,7 @@ fn stun_and_turn_servers() {
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -233,7 +248,7 @@ fn unknown_keys() {
     );
     says(
         "[sever]",
-        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `server`, `ice-server`, `link`, `lan`, `network`, `actor`, `step`, `packet`, `expect`)",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `stack`, `server`, `ice-server`, `link`, `lan`, `network`, `actor`, `step`, `packet`, `expect`)",
     );
     says(
         "[server]\nheart-beat = '5s'",
@@ -779,7 +794,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
             "z".repeat(60)
         ),
     );

@@ -76,6 +76,20 @@ fn an_actor_in_a_browser_reads_back() {
 }
 
 #[test]
+fn the_stack_of_a_scenario_is_that_of_its_actors_which_read_back() {
+    let text = "name = 's'\nduration = '9s'\nstack = 'str0m'\n[[actor]]\nname = 'ana'\n[[actor]]\nname = 'ben'\nstack = 'rtc'\n\
+                [[actor]]\nname = 'cat'\nwebrtc = false\n[[actor]]\nname = 'dan'\nruns = 'chromium'\n";
+    let mut scenario = scenarios::parse("s.toml", text).expect("it is valid");
+    let stacks = |scenario: &Scenario| scenario.actors.iter().map(|actor| actor.stack.name()).collect::<Vec<_>>();
+    assert_eq!(stacks(&scenario), ["str0m", "rtc", "rtc", "rtc"], "only clients of Glare with WebRTC have one");
+    let written = scenarios::write(&scenario);
+    let mut again = scenarios::parse("again.toml", &written).expect("it is valid too");
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{written}");
+}
+
+#[test]
 fn a_server_program_and_what_happens_to_it_read_back() {
     let text = r#"name = "own"
 duration = "20s"

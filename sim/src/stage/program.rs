@@ -62,6 +62,7 @@ impl ProgramConfig {
             keys: servers.keys,
             beside_programs,
             timing,
+            stack: actor.stack,
             seed,
         }
     }
@@ -119,7 +120,7 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     /// Starts the client on the network `net`. `stacks` creates its WebRTC connections; without it they are those of the
-    /// crate `rtc`.
+    /// actor's stack.
     pub(crate) fn start<N: Network>(net: &N, config: ProgramConfig, stacks: Option<Box<dyn StackFactory>>) -> Self {
         let (name, recorder, node) = (config.actor.name.clone(), config.recorder.closable(), config.node);
         let config = config.into_client();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use scenarios::{
     Action, Actor, ActorIndex, Command, IceTransportPolicy, Link, MachineAction, NatBehavior, NetworkAction, OneWay,
-    Role, Scenario, Timing, TurnCredential, WorldAction, profile,
+    Role, Scenario, Stack, Timing, TurnCredential, WorldAction, profile,
 };
 
 use super::ddmin::ddmin;
@@ -198,7 +198,7 @@ fn steps(search: &mut Search<'_>) {
 
 /// Actors that do less: without WebRTC, in one room, with every server and policy as by default.
 fn simpler_actors(search: &mut Search<'_>) {
-    let none = |actor: &mut Actor| actor.webrtc = false;
+    let none = |actor: &mut Actor| (actor.webrtc, actor.stack) = (false, Stack::default());
     each_actor(search, none);
     each_actor(search, |actor| {
         if actor.plays.only_room().is_none() {
@@ -211,6 +211,7 @@ fn simpler_actors(search: &mut Search<'_>) {
         actor.turn_credential = TurnCredential::default();
     });
     each_actor(search, |actor| actor.program = None);
+    each_actor(search, |actor| actor.stack = Stack::default());
 }
 
 /// Changes all actors, or else each of those that can be changed.

@@ -37,7 +37,7 @@ use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::{Gatherer, IceServer};
 use crate::peer::negotiation::Negotiation;
-use crate::peer::stack::{KeyLog, RtcFactory, StackFactory};
+use crate::peer::stack::{self, KeyLog, StackFactory};
 use codec::Codec;
 use cx::{ClientCx, Media, Outgoing};
 pub use directory::Directory;
@@ -86,6 +86,8 @@ pub struct Config {
     pub beside_programs: bool,
     /// When its connections send ICE checks.
     pub timing: Timing,
+    /// The library of which its WebRTC connections are made.
+    pub stack: scenarios::Stack,
     /// Determines the transaction ids of STUN and TURN.
     pub seed: u64,
 }
@@ -134,7 +136,7 @@ pub struct Moved {
 
 /// Runs a client until [`Command::Leave`] arrives, or until nothing more can arrive. Then it sends its last messages,
 /// drops `commands`, and completes when its signaling connection is closed. `stacks` creates its WebRTC connections; without
-/// it they are those of the crate `rtc`.
+/// it they are those of the stack in its settings.
 ///
 /// # Errors
 /// The UDP socket cannot be bound, or no certificate can be created.
@@ -255,7 +257,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The WebRTC agent of a client with these sockets. Connections of another stack than `rtc` have sockets of their own.
+/// The WebRTC agent of a client with these sockets. The connections of `stacks` have sockets of their own.
 fn agent(
     config: &Config,
     stacks: Option<Box<dyn StackFactory>>,
@@ -263,10 +265,10 @@ fn agent(
     epoch: Instant,
 ) -> io::Result<Agent> {
     let has_sockets = stacks.is_some();
-    let own = || RtcFactory::new(&config.name, config.keys.as_ref(), config.timing, config.ice_transport_policy);
+    let Config { name, keys, timing, ice_transport_policy: policy, .. } = config;
     let stacks = match stacks {
         Some(stacks) => stacks,
-        None => Box::new(own().map_err(io::Error::other)?),
+        None => stack::factory(config.stack, name, keys.as_ref(), *timing, *policy)?,
     };
     let mut negotiation = Negotiation::new(config.name.clone(), stacks, epoch);
     if config.beside_programs {

@@ -42,6 +42,14 @@ impl KeyLog {
         Arc::new(Overheard { provider, log: self.clone() })
     }
 
+    /// Writes the secret of a session to this log if this computation of an HMAC shows it.
+    #[cfg(feature = "str0m")]
+    pub(super) fn overhear_hmac(&self, key: &[u8], input: &[u8]) {
+        if key.len() == MASTER_SECRET_BYTES {
+            self.note(key, &[input]);
+        }
+    }
+
     /// Keeps `key` if `input` shows that it is a master secret from which the keys of a session are derived.
     fn note(&self, key: &[u8], input: &[&[u8]]) {
         let Some(randoms) = input.last().and_then(|seed| seed.strip_prefix(LABEL)) else { return };

@@ -5,12 +5,15 @@ mod description;
 mod keys;
 mod pacing;
 mod rtc;
+#[cfg(feature = "str0m")]
+mod str0m;
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
+use std::{fmt, io};
 
+use scenarios::{IceTransportPolicy, Timing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -21,7 +24,7 @@ use crate::peer::sdp::Section;
 
 pub(crate) use description::{Description, DescriptionKind};
 pub use keys::KeyLog;
-pub(crate) use rtc::RtcFactory;
+use rtc::RtcFactory;
 
 /// One WebRTC connection with one transport, which carries one data channel.
 ///
@@ -72,6 +75,40 @@ pub(crate) trait StackFactory: Send {
     fn changed(&self) -> Option<Arc<Notify>> {
         None
     }
+}
+
+/// Creates the connections of the client `name` with a library of its own process. The secrets of DTLS sessions go to
+/// `keys`, if given.
+///
+/// # Errors
+/// No certificate can be created, or this program lacks the library.
+pub(crate) fn factory(
+    stack: scenarios::Stack,
+    name: &str,
+    keys: Option<&KeyLog>,
+    timing: Timing,
+    policy: IceTransportPolicy,
+) -> io::Result<Box<dyn StackFactory>> {
+    match stack {
+        scenarios::Stack::Rtc => Ok(Box::new(RtcFactory::new(name, keys, timing, policy).map_err(io::Error::other)?)),
+        #[cfg(feature = "str0m")]
+        scenarios::Stack::Str0m => {
+            Ok(Box::new(str0m::Str0mFactory::new(name, keys, timing).map_err(io::Error::other)?))
+        }
+        #[cfg(not(feature = "str0m"))]
+        scenarios::Stack::Str0m => Err(io::Error::other(LACKING)),
+    }
+}
+
+/// What is wrong in a program that was compiled without the stack of an actor, and how to get it.
+const LACKING: &str = "this program was compiled without the WebRTC stack `str0m`: use a released one, or compile it with \
+                       `--features str0m`, as in `cargo run --features str0m --package glare -- sim …`";
+
+/// Why the actors of a scenario cannot have their WebRTC stacks in this program.
+pub(crate) fn lacking(scenario: &scenarios::Scenario) -> Option<String> {
+    let lacks = |actor: &&scenarios::Actor| actor.stack == scenarios::Stack::Str0m && !cfg!(feature = "str0m");
+    let actor = scenario.actors.iter().find(lacks)?;
+    Some(format!("`{}` has `stack = \"{}\"`, but {LACKING}", actor.name, actor.stack.name()))
 }
 
 /// An input of a stack.

@@ -40,6 +40,7 @@ impl Client {
             ice_transport_policy: scenarios::IceTransportPolicy::All,
             heartbeat: Duration::from_secs(20),
             webrtc: false,
+            stack: scenarios::Stack::Rtc,
             keys: None,
             beside_programs: false,
             timing: scenarios::Timing::default(),

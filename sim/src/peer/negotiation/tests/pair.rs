@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use scenarios::Stack;
+
 use crate::entropy;
 use crate::event::{CandidateKind, PeerChange, PeerEvent, PeerName, SignalKind};
 use crate::peer::gather::Gathered;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
-use crate::peer::stack::{LocalCandidate, RtcFactory};
+use crate::peer::stack::{self, LocalCandidate};
 
 /// How long each signal and datagram takes.
 const LATENCY: Duration = Duration::from_millis(20);
@@ -70,22 +72,27 @@ struct Side {
     is_connected: bool,
 }
 
-/// Runs a test on a thread with seeded randomness.
+/// Runs a test on a thread with seeded randomness, with each stack, and with one of each.
 pub(super) fn with_pair(test: fn(&mut Pair)) {
-    if let Err(panic) = entropy::sealed(1, move || test(&mut Pair::new())) {
-        std::panic::resume_unwind(panic);
+    let [rtc, str0m] = [Stack::Rtc, Stack::Str0m];
+    let all = [[rtc, rtc], [str0m, str0m], [rtc, str0m], [str0m, rtc]];
+    let stacks = if cfg!(feature = "str0m") { &all[..] } else { &all[..1] };
+    for stacks in stacks.iter().copied() {
+        if let Err(panic) = entropy::sealed(1, move || test(&mut Pair::new(stacks))) {
+            eprintln!("with the stacks {stacks:?}");
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(stacks: [Stack; 2]) -> Self {
         #[allow(clippy::disallowed_methods)] // only differences count
         let start = Instant::now();
         let side = |who: Who| {
-            let stacks =
-                RtcFactory::new(who.name(), None, scenarios::Timing::default(), scenarios::IceTransportPolicy::All)
-                    .expect("a certificate");
-            let mut negotiation = Negotiation::new(who.name().into(), Box::new(stacks), start);
+            let (timing, policy) = (scenarios::Timing::default(), scenarios::IceTransportPolicy::All);
+            let stacks = stack::factory(stacks[who as usize], who.name(), None, timing, policy).expect("a certificate");
+            let mut negotiation = Negotiation::new(who.name().into(), stacks, start);
             negotiation.set_signaling(true);
             negotiation.on_gathered(candidate(CandidateKind::Host, who.address(), who), start);
             Side { negotiation, events: Vec::new(), signals: Vec::new(), is_connected: false }

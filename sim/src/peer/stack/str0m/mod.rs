@@ -1,0 +1,500 @@
+//! A WebRTC stack built on the crate `str0m`. What the crate cannot do, and what is done instead, is in
+//! `docs/stacks.md`.
+
+mod certificate;
+mod clock;
+mod crypto;
+mod dtls;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use scenarios::Timing;
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::ChannelId;
+use str0m::config::DtlsCert;
+use str0m::crypto::CryptoProvider;
+use str0m::net::{Protocol, Receive};
+use str0m::{Event, IceConnectionState, Rtc, RtcConfig};
+
+use super::{
+    Description, DescriptionKind, Input, KeyLog, LocalCandidate, Output, Stack, StackError, StackEvent, StackFactory,
+    Trickled,
+};
+use crate::event::{Candidate, CandidateKind, DtlsState, IceState};
+use crate::peer::path::{Path, Transmit, is_stun};
+use clock::Clock;
+
+/// Label of the data channel.
+const CHANNEL: &str = "chat";
+/// How often the library tells which pair is nominated. It has no event for that.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of checks without an answer after which a browser-like client takes a pair for gone: the checks of a pair
+/// that worked then take 5.5 s, as in browsers about 5 s. The library's own number makes that 24.5 s.
+const CHECKS_MAX: usize = 4;
+
+/// Creates connections that share a certificate.
+pub(crate) struct Str0mFactory {
+    certificate: DtlsCert,
+    provider: Arc<CryptoProvider>,
+    timing: Timing,
+}
+
+impl Str0mFactory {
+    /// A factory whose certificate carries `name`. The secrets of DTLS sessions go to `keys`, if given.
+    ///
+    /// # Errors
+    /// No certificate can be created.
+    pub(crate) fn new(
+        name: &str,
+        keys: Option<&KeyLog>,
+        timing: Timing,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        dtls::log_keys(keys.cloned());
+        // The library's own generator for what need not be secret starts from the clock and the thread.
+        let mut seed = [0; 8];
+        SystemRandom::new().fill(&mut seed).map_err(|_| "no randomness")?;
+        fastrand::seed(u64::from_le_bytes(seed));
+        Ok(Self { certificate: certificate::generate(name)?, provider: Arc::new(crypto::provider()), timing })
+    }
+}
+
+impl StackFactory for Str0mFactory {
+    fn open(&self, offerer: bool, now: Instant) -> Result<Box<dyn Stack>, StackError> {
+        let mut config = RtcConfig::new()
+            .set_crypto_provider(self.provider.clone())
+            .set_dtls_cert(self.certificate.clone())
+            .set_stats_interval(Some(STATS_INTERVAL))
+            .clear_codecs();
+        if self.timing != Timing::Rtc {
+            config.set_max_stun_retransmits(CHECKS_MAX);
+        }
+        let clock = Clock::new(now);
+        Ok(Box::new(Str0m {
+            rtc: clock.call(now, |now| config.build(now)),
+            clock,
+            creates_channel: offerer,
+            channel: None,
+            offered: None,
+            answer: None,
+            origin: fastrand::u64(..) >> 1,
+            version: 0,
+            described: String::new(),
+            remote_ufrag: Arc::default(),
+            restart_due: false,
+            locals: Vec::new(),
+            remotes: Vec::new(),
+            ice: IceState::New,
+            was_connected: false,
+            dtls: DtlsState::New,
+            selected: None,
+            now,
+            deadline: None,
+            has_changed: false,
+            error: None,
+            outputs: VecDeque::new(),
+        }))
+    }
+}
+
+/// A local offer that waits for its answer.
+enum Offered {
+    /// The library has changes that the answer puts in force; whether ICE restarts is one of them.
+    Changes { pending: SdpPendingOffer, restarts: bool },
+    /// It changes nothing. The library makes no such offer, so it does not know of it.
+    Nothing,
+}
+
+/// A local candidate.
+struct Local {
+    candidate: LocalCandidate,
+    of_library: str0m::Candidate,
+    /// Its `candidate` attribute.
+    attribute: String,
+    /// Whether it belongs to the newest ICE generation.
+    is_current: bool,
+}
+
+/// A connection of the crate `str0m`.
+struct Str0m {
+    rtc: Rtc,
+    clock: Clock,
+    /// Whether the next offer creates the data channel.
+    creates_channel: bool,
+    channel: Option<ChannelId>,
+    offered: Option<Offered>,
+    /// The answer to the remote offer: the library makes it when it takes the offer.
+    answer: Option<String>,
+    /// The session id of this side's descriptions, and the version of the newest one.
+    origin: u64,
+    version: u64,
+    /// The newest local description.
+    described: String,
+    remote_ufrag: Arc<str>,
+    restart_due: bool,
+    locals: Vec<Local>,
+    /// The candidates that the other side has signaled for the current ICE generation.
+    remotes: Vec<Candidate>,
+    ice: IceState,
+    was_connected: bool,
+    dtls: DtlsState,
+    /// The path of the nominated pair, as far as it is known.
+    selected: Option<Path>,
+    /// The time of the last call that named one.
+    now: Instant,
+    deadline: Option<Instant>,
+    /// Whether something has changed after which the library may have something to do at once.
+    has_changed: bool,
+    /// An error that [`poll`](Stack::poll) met, for the next call that can return one.
+    error: Option<StackError>,
+    outputs: VecDeque<Output>,
+}
+
+impl Stack for Str0m {
+    fn offer(&mut self, now: Instant) -> Result<Description, StackError> {
+        self.now = now;
+        let creates_channel = std::mem::take(&mut self.creates_channel);
+        let restarts = std::mem::take(&mut self.restart_due);
+        let offer = self.library(|rtc| {
+            let mut changes = rtc.sdp_api();
+            if creates_channel {
+                changes.add_channel(CHANNEL.to_owned());
+            }
+            if restarts {
+                changes.ice_restart(true);
+            }
+            changes.apply()
+        });
+        if restarts {
+            // The candidates of the new generation are told one by one, as they are gathered anew.
+            self.locals.iter_mut().for_each(|local| local.is_current = false);
+        }
+        let (sdp, offered) = match offer {
+            Some((offer, pending)) => (offer.to_sdp_string(), Offered::Changes { pending, restarts }),
+            None => (as_offer(&self.described), Offered::Nothing),
+        };
+        self.offered = Some(offered);
+        self.changed();
+        Ok(self.described(DescriptionKind::Offer, &sdp))
+    }
+
+    fn answer(&mut self, now: Instant) -> Result<Description, StackError> {
+        self.now = now;
+        let answer = self.answer.take().ok_or_else(|| StackError::from("no offer to answer".to_owned()))?;
+        Ok(self.described(DescriptionKind::Answer, &answer))
+    }
+
+    fn accept(&mut self, remote: &Description, now: Instant) -> Result<(), StackError> {
+        self.now = now;
+        let ufrag = remote.ufrag();
+        let restarts = !self.remote_ufrag.is_empty() && ufrag != self.remote_ufrag;
+        match remote.kind {
+            DescriptionKind::Offer => {
+                let offer = SdpOffer::from_sdp_string(&remote.sdp)?;
+                let answer = self.library(|rtc| rtc.sdp_api().accept_offer(offer))?;
+                self.answer = Some(answer.to_sdp_string());
+                if restarts {
+                    self.locals.iter_mut().for_each(|local| local.is_current = false);
+                }
+            }
+            DescriptionKind::Answer => match self.offered.take() {
+                Some(Offered::Changes { pending, .. }) => {
+                    let answer = SdpAnswer::from_sdp_string(&remote.sdp)?;
+                    self.library(|rtc| rtc.sdp_api().accept_answer(pending, answer))?;
+                }
+                Some(Offered::Nothing) if restarts => {
+                    return Err("the answer restarts ICE, but its offer does not".to_owned().into());
+                }
+                Some(Offered::Nothing) => {}
+                None => return Err("no offer waits for this answer".to_owned().into()),
+            },
+        }
+        if restarts {
+            self.remotes.clear();
+            self.discard_old_candidates();
+        }
+        self.remote_ufrag = ufrag;
+        self.changed();
+        Ok(())
+    }
+
+    fn roll_back(&mut self, now: Instant) -> Result<(), StackError> {
+        self.now = now;
+        // The library changes nothing before the answer, so that to forget an offer is to roll it back.
+        if let Some(Offered::Changes { restarts: true, .. }) = self.offered.take() {
+            self.locals.iter_mut().for_each(|local| local.is_current = true);
+        }
+        Ok(())
+    }
+
+    fn restart_ice(&mut self) {
+        self.restart_due = true;
+    }
+
+    fn add_local(&mut self, candidate: &LocalCandidate) -> Result<String, StackError> {
+        let known = self.locals.iter().position(|local| local.candidate == *candidate);
+        let of_library = match known {
+            Some(known) => self.locals[known].of_library.clone(),
+            None => of_library(candidate)?,
+        };
+        // It is redundant if the library has it from the generation before.
+        let added = self.library(|rtc| rtc.add_local_candidate(of_library.clone()).map(attribute));
+        let attribute = match known {
+            Some(known) => {
+                self.locals[known].is_current = true;
+                self.locals[known].attribute.clone()
+            }
+            None => {
+                let attribute = added.unwrap_or_else(|| attribute(&of_library));
+                let local = Local { candidate: *candidate, of_library, attribute: attribute.clone(), is_current: true };
+                self.locals.push(local);
+                attribute
+            }
+        };
+        self.changed();
+        Ok(attribute)
+    }
+
+    fn add_remote(&mut self, candidate: &Trickled) -> Result<(), StackError> {
+        // The end of candidates, a name, and other components mean nothing to the library.
+        let Some(parsed) = candidate.parse() else { return Ok(()) };
+        self.remotes.push(parsed);
+        let candidate = str0m::Candidate::from_sdp_string(&candidate.candidate)?;
+        self.library(|rtc| rtc.add_remote_candidate(candidate));
+        self.changed();
+        Ok(())
+    }
+
+    fn send(&mut self, text: &str, now: Instant) -> Result<(), StackError> {
+        self.now = now;
+        let channel = self.channel;
+        let written = self.library(|rtc| Some(rtc.channel(channel?)?.write(false, text.as_bytes())));
+        match written.transpose()? {
+            Some(true) => {}
+            Some(false) => return Err("the data channel has no room for more".to_owned().into()),
+            None => return Err("the data channel is not open".to_owned().into()),
+        }
+        self.changed();
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StackError> {
+        // Nobody has been told anything that could be closed.
+        if self.dtls != DtlsState::New {
+            self.library(Rtc::close)?;
+            self.changed();
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, input: Input<'_>, now: Instant) -> Result<(), StackError> {
+        self.now = now;
+        self.has_changed = false;
+        let received = match input {
+            Input::Timeout => Ok(None),
+            Input::Datagram { path: Path { remote, base }, bytes } => {
+                Receive::new(Protocol::Udp, remote, base, bytes).map(Some)
+            }
+        };
+        let rtc = &mut self.rtc;
+        let handled = self.clock.call(now, |now| match received {
+            Ok(None) => rtc.handle_input(str0m::Input::Timeout(now)),
+            Ok(Some(received)) => rtc.handle_input(str0m::Input::Receive(now, received)),
+            // It is none of the protocols that share the socket, or damaged: RFC 7983 §7 wants it dropped.
+            Err(_) => Ok(()),
+        });
+        self.collect();
+        handled?;
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    fn poll(&mut self) -> Output {
+        match self.outputs.pop_front() {
+            Some(output) => output,
+            None if self.has_changed => Output::Timeout(Some(self.now)),
+            None => Output::Timeout(self.deadline),
+        }
+    }
+}
+
+impl Str0m {
+    /// Calls the library.
+    fn library<T>(&mut self, f: impl FnOnce(&mut Rtc) -> T) -> T {
+        let rtc = &mut self.rtc;
+        self.clock.call(self.now, |_| f(rtc))
+    }
+
+    /// Takes the outputs after a change, as the library demands after each. It acts on a change when it is called next,
+    /// which should be at once.
+    fn changed(&mut self) {
+        self.collect();
+        self.has_changed = true;
+    }
+
+    /// Collects all outputs that the library has ready.
+    fn collect(&mut self) {
+        loop {
+            match self.library(Rtc::poll_output) {
+                Ok(str0m::Output::Timeout(at)) => {
+                    self.deadline = self.clock.deadline(at, self.now);
+                    return;
+                }
+                Ok(str0m::Output::Transmit(transmit)) => {
+                    let path = Path { remote: transmit.destination, base: transmit.source };
+                    let bytes = BytesMut::from(&*transmit.contents);
+                    // Everything but checks takes the nominated pair.
+                    if !is_stun(&bytes) {
+                        self.select(path);
+                    }
+                    self.outputs.push_back(Output::Transmit(Transmit { path, bytes }));
+                }
+                Ok(str0m::Output::Event(event)) => self.on_event(event),
+                Err(error) => {
+                    self.error = Some(error.into());
+                    self.report_dtls(DtlsState::Failed);
+                    self.deadline = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::IceConnectionStateChange(state) => self.on_ice(state),
+            Event::Connected => self.report_dtls(DtlsState::Connected),
+            Event::Closed => self.report_dtls(DtlsState::Closed),
+            Event::ChannelOpen(id, _) => {
+                self.channel = Some(id);
+                self.report(StackEvent::ChannelOpen);
+            }
+            Event::ChannelClose(_) => {
+                self.channel = None;
+                self.report(StackEvent::ChannelClosed);
+            }
+            Event::ChannelData(data) => self.report(StackEvent::Text(String::from_utf8_lossy(&data.data).into())),
+            Event::PeerStats(stats) => {
+                if let Some(pair) = stats.selected_candidate_pair {
+                    self.select(Path { remote: pair.remote.addr, base: pair.local.addr });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_ice(&mut self, state: IceConnectionState) {
+        let state = match state {
+            IceConnectionState::New => IceState::New,
+            IceConnectionState::Checking => IceState::Checking,
+            IceConnectionState::Connected => IceState::Connected,
+            IceConnectionState::Completed => IceState::Completed,
+            // The library says so too when no pair has answered yet and the known ones are given up. More candidates may
+            // come, so it goes on checking.
+            IceConnectionState::Disconnected if !self.was_connected => IceState::Checking,
+            IceConnectionState::Disconnected => IceState::Disconnected,
+        };
+        if state == self.ice {
+            return;
+        }
+        self.ice = state;
+        self.report(StackEvent::Ice(state));
+        if matches!(state, IceState::Connected | IceState::Completed) {
+            self.was_connected = true;
+            if self.dtls == DtlsState::New {
+                self.report_dtls(DtlsState::Connecting);
+            }
+        }
+    }
+
+    fn report_dtls(&mut self, state: DtlsState) {
+        if self.dtls != state {
+            self.dtls = state;
+            self.report(StackEvent::Dtls(state));
+        }
+    }
+
+    fn report(&mut self, event: StackEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Reports the nominated pair if it is another than before.
+    fn select(&mut self, path: Path) {
+        if self.selected == Some(path) {
+            return;
+        }
+        self.selected = Some(path);
+        let is_relay =
+            |local: &Local| local.candidate.kind == CandidateKind::Relay && local.candidate.base == path.base;
+        let kind = if self.locals.iter().any(is_relay) { CandidateKind::Relay } else { CandidateKind::Host };
+        let local = Candidate { kind, address: path.base.into() };
+        let address = path.remote.into();
+        let known = self.remotes.iter().find(|remote| remote.address == address);
+        let remote = known.copied().unwrap_or(Candidate { kind: CandidateKind::Prflx, address });
+        self.report(StackEvent::Selected { local, remote });
+    }
+
+    /// Makes the library forget the candidates of older ICE generations, which it would check again.
+    fn discard_old_candidates(&mut self) {
+        for local in self.locals.iter().filter(|local| !local.is_current) {
+            let rtc = &mut self.rtc;
+            self.clock.call(self.now, |_| rtc.direct_api().invalidate_candidate(&local.of_library));
+        }
+    }
+
+    /// A local description as it is signaled.
+    fn described(&mut self, kind: DescriptionKind, sdp: &str) -> Description {
+        self.version += 1;
+        self.described = with_origin(sdp, self.origin, self.version);
+        Description { kind, sdp: self.described.clone() }
+    }
+}
+
+/// A description with this session id and version in its `o=` line, which the library draws anew each time, and without
+/// candidates, which are told one by one.
+//= https://www.rfc-editor.org/rfc/rfc9429#section-5.2.2
+//# the o= line MUST be identical to that in the current local description
+fn with_origin(sdp: &str, id: u64, version: u64) -> String {
+    let kept = |line: &&str| !line.starts_with("a=candidate:") && *line != "a=end-of-candidates";
+    let lines = sdp.lines().filter(kept).map(|line| match line.starts_with("o=") {
+        true => format!("o=- {id} {version} IN IP4 0.0.0.0\r\n"),
+        false => format!("{line}\r\n"),
+    });
+    lines.collect()
+}
+
+/// A description as an offer, which leaves the DTLS roles to the answer (RFC 8842 §5.2).
+fn as_offer(described: &str) -> String {
+    described.replace("a=setup:active", "a=setup:actpass").replace("a=setup:passive", "a=setup:actpass")
+}
+
+/// A candidate as the library knows it.
+fn of_library(candidate: &LocalCandidate) -> Result<str0m::Candidate, StackError> {
+    let LocalCandidate { kind, address, base, .. } = *candidate;
+    Ok(match kind {
+        CandidateKind::Host => str0m::Candidate::host(address, Protocol::Udp)?,
+        CandidateKind::Srflx => str0m::Candidate::server_reflexive(address, base, Protocol::Udp)?,
+        CandidateKind::Relay => str0m::Candidate::relayed(address, base, Protocol::Udp)?,
+        CandidateKind::Prflx => return Err("a peer-reflexive candidate is not gathered".to_owned().into()),
+    })
+}
+
+/// The `candidate` attribute. The library adds the credentials of before a restart.
+fn attribute(candidate: &str0m::Candidate) -> String {
+    let attribute = candidate.to_sdp_string();
+    attribute.split_once(" ufrag ").map_or(attribute.clone(), |(attribute, _)| attribute.to_owned())
+}
+
+macro_rules! errors {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StackError {
+            fn from(error: $error) -> Self {
+                Self(Box::new(error))
+            }
+        }
+    )*};
+}
+
+errors!(str0m::RtcError, str0m::error::SdpError, str0m::error::IceError);
