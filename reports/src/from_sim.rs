@@ -380,10 +380,16 @@ fn topology(scenario: &Scenario) -> Topology {
                 network: actor.network.map(|network| network.0),
                 address: addresses(scenario, scenarios::Machine::Actor(ActorIndex(index))),
                 room: actor.room.clone(),
+                stack: unusual_stack(actor).map(str::to_owned),
                 link: Some(link(actor.link)),
             })
             .collect(),
     }
+}
+
+/// The WebRTC stack of an actor, if it is not that of most.
+pub(crate) fn unusual_stack(actor: &scenarios::Actor) -> Option<&'static str> {
+    (actor.stack != scenarios::Stack::default()).then(|| actor.stack.name())
 }
 
 /// The addresses of a machine, in words.

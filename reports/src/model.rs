@@ -597,6 +597,9 @@ pub struct Machine {
     pub address: String,
     /// The room its client joins.
     pub room: String,
+    /// The library of its client's WebRTC connections, if it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
     /// Its link to that network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,

@@ -19,6 +19,8 @@ pub struct NatMatrix {
     pub seed: u64,
     /// Whether there is a TURN server.
     pub turn: bool,
+    /// The WebRTC stacks of the first peer, which offers, and of the second one.
+    pub stacks: [&'static str; 2],
     /// The rows and the columns: the first peer, which offers, and the second one.
     pub profiles: Vec<String>,
     /// Row by row.
@@ -157,6 +159,15 @@ impl NatMatrix {
         self.cells.iter().filter(|cell| cell.found.result == result).count()
     }
 
+    /// Which ICE agents the peers have.
+    fn agents(&self) -> String {
+        match self.stacks {
+            ["rtc", "rtc"] => "a real ICE agent".to_owned(),
+            [row, column] if row == column => format!("the ICE agent of {row}"),
+            [row, column] => format!("the ICE agents of {row} (the row) and {column} (the column)"),
+        }
+    }
+
     /// The numbers, in one line.
     fn numbers(&self) -> String {
         let [direct, relayed, failed] =
@@ -220,6 +231,9 @@ impl NatMatrix {
             "FAIL" => FAIL,
             _ => ODD,
         };
+        if self.stacks != ["rtc"; 2] {
+            text.push_str(&format!("{FAINT}Two peers with {}{FAINT:#}\n", self.agents()));
+        }
         text.push_str(&format!("{style}{word}{style:#}  {}\n", self.numbers()));
         text
     }
@@ -245,7 +259,7 @@ impl NatMatrix {
                             h1 { span.verdict { (self.verdict()) } " " span.name { "Pairs of NATs" } }
                             p.lead { (self.numbers()) }
                             p.sub {
-                                "Each cell is a call of two peers with a real ICE agent, each behind a NAT with this profile, "
+                                "Each cell is a call of two peers with " (self.agents()) ", each behind a NAT with this profile, "
                                 @if self.turn { "with" } @else { "without" } " a TURN server. The prediction is worked out from the NATs alone."
                             }
                         }

@@ -1,5 +1,6 @@
 //! The text reports of simulated runs.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
 use crate::evidence::{Evidence, Evidences, sentence};
-use crate::from_sim::{Detail, node_name, pairs};
+use crate::from_sim::{Detail, node_name, pairs, unusual_stack};
 use crate::model::Pair;
 use crate::replay::Replay;
 use crate::standing::{self, Standing};
@@ -61,6 +62,7 @@ fn write_outcome(
 pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: Width) -> fmt::Result {
     let (timeline, is_full) = (Timeline::of(&outcome.record), detail == Detail::Full);
     connections(out, outcome, width)?;
+    stacks(out, outcome)?;
     if is_full {
         writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
         out.push_str(&story(&timeline, timeline.lines.iter(), STORY_INDENT, width));
@@ -79,6 +81,21 @@ pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: W
     if is_full && !outcome.probes.is_empty() {
         let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();
         writeln!(out, "\n{HEADING}Rare situations met{HEADING:#}  {}", probes.join(", "))?;
+    }
+    Ok(())
+}
+
+/// The actors whose WebRTC stack is not the usual one.
+fn stacks(out: &mut String, outcome: &Outcome) -> fmt::Result {
+    let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for actor in &outcome.scenario.actors {
+        if let Some(stack) = unusual_stack(actor) {
+            of.entry(stack).or_default().push(&actor.name);
+        }
+    }
+    for (stack, actors) in of {
+        let whose = if actors.len() == outcome.scenario.actors.len() { "all".to_owned() } else { actors.join(", ") };
+        writeln!(out, "\n{HEADING}WebRTC stack{HEADING:#}  {stack} of {whose}")?;
     }
     Ok(())
 }

@@ -340,6 +340,15 @@ fn is_false(it: &bool) -> bool {
 }
 
 impl Scenario {
+    /// Gives the actors these WebRTC stacks in turn: the first to the first, and from the beginning again after the last.
+    /// Programs of others, browsers and actors without WebRTC are passed over.
+    pub fn set_stacks(&mut self, stacks: &[Stack]) {
+        let has_stack = |actor: &&mut Actor| actor.webrtc && actor.program.is_none() && actor.runs.is_none();
+        for (actor, stack) in self.actors.iter_mut().filter(has_stack).zip(stacks.iter().cycle()) {
+            actor.stack = *stack;
+        }
+    }
+
     /// The TURN server of a machine, if it has one.
     pub fn turn_server(&self, machine: Machine) -> Option<TurnServer> {
         match machine {

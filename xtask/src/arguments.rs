@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use conformance::{BadUrl, Target};
+use scenarios::Stack;
 
 /// What to print.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +25,25 @@ pub(crate) fn minutes(text: &str) -> Result<Duration, String> {
     let minutes = text.parse().ok().filter(|minutes: &f64| *minutes > 0.0 && *minutes <= MINUTES_MAX);
     let wrong = || format!("must be a number of minutes, more than 0 and at most {MINUTES_MAX}, such as 10 or 0.5");
     minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)).ok_or_else(wrong)
+}
+
+/// A WebRTC stack of Glare's own clients.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StackName {
+    /// The crate rtc
+    Rtc,
+    /// The crate str0m, in programs that were compiled with it
+    Str0m,
+}
+
+impl StackName {
+    /// As scenarios name it.
+    pub(crate) fn stack(self) -> Stack {
+        match self {
+            Self::Rtc => Stack::Rtc,
+            Self::Str0m => Stack::Str0m,
+        }
+    }
 }
 
 /// Headers and TLS options of every request to a server.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use reports::{NatCell, NatMatrix};
+use scenarios::Stack;
 use sim::nat_matrix::{pair, play, predicted};
 
+use crate::arguments::StackName;
 use crate::pool;
 
 /// Let two peers behind each pair of NAT profiles connect, and compare with what is worked out from the NATs alone.
@@ -21,6 +23,9 @@ pub(crate) struct Arguments {
     /// Give the peers a TURN server, over UDP and TCP
     #[arg(long)]
     turn: bool,
+    /// WebRTC stack of the peers, or two: that of the row's peer, which offers, and that of the column's
+    #[arg(long, value_name = "STACK", value_enum, value_delimiter = ',', default_value = "rtc")]
+    stack: Vec<StackName>,
     /// Seed of each run
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -48,13 +53,17 @@ enum Format {
 /// Plays all pairs and renders the matrix.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let profiles = profiles(&arguments.profiles)?;
+    let stacks = stacks(&arguments.stack)?;
+    // All pairs have the same stacks.
+    let some = pair(&profiles[0], &profiles[0], false, stacks)?;
+    sim::run::check_program(&some).map_err(|wrong| anyhow::anyhow!(wrong))?;
     let pairs: Vec<(&str, &str)> = profiles.iter().flat_map(|a| profiles.iter().map(|b| (&**a, &**b))).collect();
     let mut cells = Vec::with_capacity(pairs.len());
     pool::for_each_in_order(
         pairs,
         arguments.jobs.unwrap_or_else(pool::cores),
         |(a, b)| {
-            let scenario = Arc::new(pair(a, b, arguments.turn)?);
+            let scenario = Arc::new(pair(a, b, arguments.turn, stacks)?);
             let found = play(&scenario, arguments.seed);
             let found = found.map_err(|crash| anyhow::anyhow!("{a} with {b} cannot be played: {}", crash.message))?;
             anyhow::Ok(NatCell::new(a, b, found, predicted(&scenario)))
@@ -69,6 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         command: crate::command(),
         seed: arguments.seed,
         turn: arguments.turn,
+        stacks: stacks.map(|stack| stack.name()),
         profiles,
         cells,
     };
@@ -87,6 +97,15 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let differs = matrix.differing().next().is_some();
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The stacks of both peers.
+fn stacks(asked: &[StackName]) -> anyhow::Result<[Stack; 2]> {
+    match asked {
+        [both] => Ok([both.stack(); 2]),
+        [row, column] => Ok([row.stack(), column.stack()]),
+        _ => anyhow::bail!("--stack: two peers have two stacks at most: remove {}", asked.len() - 2),
+    }
 }
 
 /// The profiles that are asked for, or all.

@@ -15,7 +15,7 @@ use reports::{Detail, Frames, Replay, Seed, Sweep};
 use scenarios::Scenario;
 use sim::run::{Cause, Crash, Outcome};
 
-use crate::arguments::Format;
+use crate::arguments::{Format, StackName};
 use crate::exhaustive::{self, ExhaustiveFlags};
 use crate::exit::UNREACHABLE;
 use crate::interrupt::Interrupt;
@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Dialect that all actors speak: a shipped dialect's name, or a TOML file [default: that of each actor's role]
     #[arg(long, value_name = "NAME|FILE")]
     dialect: Option<String>,
+    /// WebRTC stack of all actors, or several that they get in turn, as in `rtc,str0m` [default: those of the scenario]
+    #[arg(long, value_name = "STACK", value_enum, value_delimiter = ',')]
+    stack: Vec<StackName>,
     #[command(flatten)]
     program: ServerFlags,
     /// Seed of the run; the same seed gives the same run, byte for byte
@@ -106,13 +109,18 @@ impl Arguments {
         let mut scenario = scenarios::load(&self.scenario)?;
         scenario.server.dialect = self.dialect.clone().or(scenario.server.dialect);
         scenario.server.program = self.program.program(scenario.server.program.take())?;
+        let stacks: Vec<_> = self.stack.iter().map(|stack| stack.stack()).collect();
+        scenario.set_stacks(&stacks);
         fitting(scenario)
     }
 
     /// The words of the command line that change the run.
     fn options(&self) -> Vec<String> {
         let dialect = self.dialect.iter().flat_map(|dialect| ["--dialect".to_owned(), dialect.clone()]);
-        dialect.chain(self.program.words()).collect()
+        let stacks: Vec<_> = self.stack.iter().map(|stack| stack.stack().name()).collect();
+        let stacks = Some(stacks.join(",")).filter(|stacks| !stacks.is_empty());
+        let stack = stacks.into_iter().flat_map(|stacks| ["--stack".to_owned(), stacks]);
+        dialect.chain(stack).chain(self.program.words()).collect()
     }
 }
 

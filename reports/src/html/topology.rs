@@ -100,10 +100,10 @@ pub(super) fn drawing(case: &Case, topology: &Topology) -> Markup {
                 @for (machine, place) in topology.machines.iter().zip(&machines) {
                     g.machine transform=(format!("translate({:.1} {:.1})", place.x - BOX / 2.0, place.y)) {
                         rect width=(BOX) height=(MACHINE_HEIGHT) rx="8" {}
-                        (line(17, "title", &machine.name))
+                        (line(17, "title", &machine.stack.as_ref().map_or_else(|| machine.name.clone(), |stack| format!("{} · {stack}", machine.name))))
                         (line(32, "", &machine.address))
                         @if let Some(link) = &machine.link { (line(47, "faint", &links::brief(link))) }
-                        title { (shown(&machine.name)) @if let Some(link) = &machine.link { ": " (links::words(link)) } }
+                        title { (shown(&machine.name)) @if let Some(stack) = &machine.stack { " with " (shown(stack)) } @if let Some(link) = &machine.link { ": " (links::words(link)) } }
                     }
                 }
             }

@@ -16,6 +16,7 @@ fn matrix(last: Found) -> NatMatrix {
         command: "glare nat-matrix".to_owned(),
         seed: 7,
         turn: true,
+        stacks: ["rtc", "rtc"],
         profiles: vec!["cone".to_owned(), "symmetric".to_owned()],
         cells: vec![
             NatCell::new("cone", "cone", Found::Connected(DIRECT), sure(Verdict::Connects(DIRECT))),

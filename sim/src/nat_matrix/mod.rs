@@ -5,7 +5,7 @@ mod paths;
 use std::fmt;
 use std::sync::Arc;
 
-use scenarios::{ActorIndex, Scenario};
+use scenarios::{ActorIndex, Scenario, Stack};
 
 pub use paths::Paths;
 
@@ -107,20 +107,23 @@ pub fn predicted(scenario: &Scenario) -> Prediction {
     Prediction { verdict: can_connect(&a, &b), is_sure: is_sure(&a, &b) }
 }
 
-/// Two peers, each behind a NAT with a shipped profile. With `turn`, the server also has a TURN server, over UDP and TCP.
+/// Two peers with these WebRTC stacks, each behind a NAT with a shipped profile. With `turn`, the server also has a TURN
+/// server, over UDP and TCP.
 ///
 /// # Errors
 /// There is no such profile.
-pub fn pair(a: &str, b: &str, turn: bool) -> Result<Scenario, scenarios::Error> {
+pub fn pair(a: &str, b: &str, turn: bool, stacks: [Stack; 2]) -> Result<Scenario, scenarios::Error> {
     let text = format!(
         "name = 'pair'\nabout = '{a} with {b}'\nduration = '{SECONDS}s'\n[server]\nturn = {}\n\
          [[actor]]\nname = 'ana'\nnat = '{a}'\n[[actor]]\nname = 'ben'\nnat = '{b}'\njoins = '50ms'\n",
         if turn { "{ tcp = true }" } else { "false" }
     );
-    scenarios::parse("pair.toml", &text)
+    let mut scenario = scenarios::parse("pair.toml", &text)?;
+    scenario.set_stacks(&stacks);
+    Ok(scenario)
 }
 
-/// Plays a pair with the real stack.
+/// Plays a pair with real stacks.
 ///
 /// # Errors
 /// The run panicked or hung.

@@ -41,6 +41,7 @@ mod real_servers;
 mod regressions;
 mod shrink;
 mod sources;
+mod stacks;
 mod steps;
 mod stories;
 mod strangers;

@@ -24,6 +24,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/scale/README.md",
     "docs/shrink.md",
     "docs/simulate-your-server.md",
+    "docs/stacks.md",
     "docs/conformance/test-your-server.md",
     "docs/conformance/test-your-stun-turn-server.md",
     "docs/conformance/write-a-dialect.md",

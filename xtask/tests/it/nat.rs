@@ -24,6 +24,25 @@ fn pairs_of_profiles_are_a_table_json_and_a_page() {
 }
 
 #[test]
+fn the_peers_have_the_stacks_that_are_asked_for() {
+    let profiles = ["nat-matrix", "--profiles", "home-linux,port-restricted-cone"];
+    let run = glare(&[&profiles[..], &["--stack", "str0m,rtc"]].concat());
+    assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
+    assert!(run.out().contains("the ICE agents of str0m (the row) and rtc (the column)"), "{}", run.out());
+    assert!(run.out().contains("PASS  4 pairs: 4 direct"), "{}", run.out());
+    let run = glare(&[&profiles[..], &["--stack", "str0m", "--format", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&run.out()).expect("JSON");
+    assert_eq!(json["stacks"], serde_json::json!(["str0m", "str0m"]));
+    let run = glare(&["nat-matrix", "--stack", "rtc,str0m,rtc"]);
+    assert_eq!(run.code(), 2, "{}", run.out());
+    assert!(run.err().contains("--stack: two peers have two stacks at most: remove 1"), "{}", run.err());
+    let run = glare(&["sim", "--scenario", "two-peers", "--stack", "rtc,str0m", "--timeline"]);
+    assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
+    assert!(run.out().contains("WebRTC stack  str0m of ben"), "{}", run.out());
+    assert!(run.out().contains("--scenario two-peers --stack rtc,str0m --seed 1"), "{}", run.out());
+}
+
+#[test]
 fn wrong_profiles_are_named_with_what_would_be_right() {
     for (profiles, says) in [
         ("symetric", "--profiles: there is no NAT profile `symetric`; did you mean `symmetric`?"),

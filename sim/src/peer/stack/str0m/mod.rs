@@ -32,9 +32,13 @@ use clock::Clock;
 const CHANNEL: &str = "chat";
 /// How often the library tells which pair is nominated. It has no event for that.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of checks without an answer after which a browser-like client takes a pair for gone: the checks of a pair
-/// that worked then take 5.5 s, as in browsers about 5 s. The library's own number makes that 24.5 s.
-const CHECKS_MAX: usize = 4;
+/// After how long without a datagram on the nominated pair a browser-like client takes the connection for interrupted, as
+/// browsers and `rtc` do. The library takes a pair for gone after 24.5 s, or later.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How often a browser-like client checks a pair that works: as often as `rtc`, so that not each delay looks like silence. The
+/// library does so every 3 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Creates connections that share a certificate.
 pub(crate) struct Str0mFactory {
@@ -70,7 +74,7 @@ impl StackFactory for Str0mFactory {
             .set_stats_interval(Some(STATS_INTERVAL))
             .clear_codecs();
         if self.timing != Timing::Rtc {
-            config.set_max_stun_retransmits(CHECKS_MAX);
+            config.set_max_stun_rto(KEEP_ALIVE);
         }
         let clock = Clock::new(now);
         Ok(Box::new(Str0m {
@@ -88,7 +92,10 @@ impl StackFactory for Str0mFactory {
             locals: Vec::new(),
             remotes: Vec::new(),
             ice: IceState::New,
+            library_ice: IceState::New,
             was_connected: false,
+            silence: (self.timing != Timing::Rtc).then_some(SILENCE),
+            heard: now,
             dtls: DtlsState::New,
             selected: None,
             now,
@@ -138,8 +145,14 @@ struct Str0m {
     locals: Vec<Local>,
     /// The candidates that the other side has signaled for the current ICE generation.
     remotes: Vec<Candidate>,
+    /// The state that was reported, and what the library says.
     ice: IceState,
+    library_ice: IceState,
     was_connected: bool,
+    /// After how long without a datagram the connection counts as interrupted; `None` leaves that to the library.
+    silence: Option<Duration>,
+    /// When the last datagram arrived on the nominated pair, or the pair was nominated.
+    heard: Instant,
     dtls: DtlsState,
     /// The path of the nominated pair, as far as it is known.
     selected: Option<Path>,
@@ -293,6 +306,11 @@ impl Stack for Str0m {
     fn handle(&mut self, input: Input<'_>, now: Instant) -> Result<(), StackError> {
         self.now = now;
         self.has_changed = false;
+        if let Input::Datagram { path, .. } = input
+            && self.selected == Some(path)
+        {
+            self.heard = now;
+        }
         let received = match input {
             Input::Timeout => Ok(None),
             Input::Datagram { path: Path { remote, base }, bytes } => {
@@ -307,6 +325,7 @@ impl Stack for Str0m {
             Err(_) => Ok(()),
         });
         self.collect();
+        self.report_ice();
         handled?;
         self.error.take().map_or(Ok(()), Err)
     }
@@ -315,7 +334,7 @@ impl Stack for Str0m {
         match self.outputs.pop_front() {
             Some(output) => output,
             None if self.has_changed => Output::Timeout(Some(self.now)),
-            None => Output::Timeout(self.deadline),
+            None => Output::Timeout(self.deadline.into_iter().chain(self.silent_at()).min()),
         }
     }
 }
@@ -396,16 +415,30 @@ impl Str0m {
             IceConnectionState::Disconnected if !self.was_connected => IceState::Checking,
             IceConnectionState::Disconnected => IceState::Disconnected,
         };
+        let was_up = is_up(std::mem::replace(&mut self.library_ice, state));
+        if is_up(state) && !was_up {
+            self.was_connected = true;
+            self.heard = self.now;
+        }
+        self.report_ice();
+    }
+
+    /// When the connection counts as interrupted if no datagram arrives.
+    fn silent_at(&self) -> Option<Instant> {
+        self.silence.filter(|_| is_up(self.ice)).map(|silence| self.heard + silence)
+    }
+
+    /// Reports the state of ICE if it has changed.
+    fn report_ice(&mut self) {
+        let is_silent = self.silence.is_some_and(|silence| self.heard + silence <= self.now);
+        let state = if is_up(self.library_ice) && is_silent { IceState::Disconnected } else { self.library_ice };
         if state == self.ice {
             return;
         }
         self.ice = state;
         self.report(StackEvent::Ice(state));
-        if matches!(state, IceState::Connected | IceState::Completed) {
-            self.was_connected = true;
-            if self.dtls == DtlsState::New {
-                self.report_dtls(DtlsState::Connecting);
-            }
+        if is_up(state) && self.dtls == DtlsState::New {
+            self.report_dtls(DtlsState::Connecting);
         }
     }
 
@@ -426,6 +459,7 @@ impl Str0m {
             return;
         }
         self.selected = Some(path);
+        self.heard = self.now;
         let is_relay =
             |local: &Local| local.candidate.kind == CandidateKind::Relay && local.candidate.base == path.base;
         let kind = if self.locals.iter().any(is_relay) { CandidateKind::Relay } else { CandidateKind::Host };
@@ -450,6 +484,11 @@ impl Str0m {
         self.described = with_origin(sdp, self.origin, self.version);
         Description { kind, sdp: self.described.clone() }
     }
+}
+
+/// Whether ICE has a pair that works.
+fn is_up(state: IceState) -> bool {
+    matches!(state, IceState::Connected | IceState::Completed)
 }
 
 /// A description with this session id and version in its `o=` line, which the library draws anew each time, and without
