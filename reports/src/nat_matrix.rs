@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
-use sim::nat_matrix::{Found, Prediction};
+use sim::nat_matrix::{Found, Prediction, SPLIT};
 use sim::reachability::{Obstacle, Path, Verdict};
 
 use crate::html::{HALF_MOON, head, shown};
@@ -53,7 +53,7 @@ pub struct NatOutcome {
     /// The types of both candidates of the selected pair, if they connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<[&'static str; 2]>,
-    /// Why they do not connect.
+    /// Why they do not connect, or that each side sends over a pair of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -81,6 +81,9 @@ impl NatCell {
             b: b.to_owned(),
             found: match found {
                 Found::Connected(path) => connected(path),
+                Found::Split(path) => {
+                    NatOutcome { result: NatResult::Relayed, why: Some(SPLIT.to_owned()), ..connected(path) }
+                }
                 other => failed(&other.to_string()),
             },
             predicted: match prediction.verdict {
@@ -125,7 +128,8 @@ impl NatOutcome {
     /// In words: `srflx-prflx`.
     pub fn words(&self) -> String {
         match (&self.path, &self.why) {
-            (Some([a, b]), _) => format!("{a}-{b}"),
+            (Some([a, b]), Some(why)) => format!("{a}-{b}, {why}"),
+            (Some([a, b]), None) => format!("{a}-{b}"),
             (None, why) => why.clone().unwrap_or_default(),
         }
     }

@@ -25,7 +25,7 @@ fn matrix(last: Found) -> NatMatrix {
                 "symmetric",
                 "cone",
                 Found::ChecksArrive,
-                Prediction { verdict: Verdict::Chance(DIRECT), is_sure: false },
+                Prediction { verdict: Verdict::Chance(DIRECT), is_sure: false, any_relay: false },
             ),
             NatCell::new("symmetric", "symmetric", last, sure(Verdict::NeedsRelay(Obstacle::NoCheckArrives))),
         ],
@@ -33,7 +33,23 @@ fn matrix(last: Found) -> NatMatrix {
 }
 
 fn sure(verdict: Verdict) -> Prediction {
-    Prediction { verdict, is_sure: true }
+    Prediction { verdict, is_sure: true, any_relay: false }
+}
+
+/// Where a relay is needed, and both sides have one, a stack that nominates more than once may use both.
+#[test]
+fn two_relays_may_serve_one_direction_each() {
+    let split = Path { a: CandidateKind::Relayed, b: CandidateKind::Relayed };
+    let relayed = Path { a: CandidateKind::PeerReflexive, b: CandidateKind::Relayed };
+    let any = |verdict| Prediction { any_relay: true, ..sure(verdict) };
+    let cell = NatCell::new("symmetric", "cone", Found::Split(split), any(Verdict::Connects(relayed)));
+    assert!(cell.agrees);
+    assert!(!NatCell::new("symmetric", "cone", Found::Split(split), sure(Verdict::Connects(relayed))).agrees);
+    assert!(!NatCell::new("symmetric", "cone", Found::Connected(DIRECT), any(Verdict::Connects(relayed))).agrees);
+    assert_eq!(cell.found.words(), "relay-relay, each side over a pair of its own");
+    assert_eq!(cell.found.result, reports::NatResult::Relayed);
+    let cell = NatCell::new("cone", "cone", Found::Split(split), any(Verdict::Connects(DIRECT)));
+    assert!(!cell.agrees, "a direct pair is possible");
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::run::{Crash, record};
 /// left in the NATs.
 const SECONDS: u64 = 8;
 
+/// What is said of two sides that have selected different pairs.
+pub const SPLIT: &str = "each side over a pair of its own";
+
 /// The first two actors of a scenario.
 const ENDS: [ActorIndex; 2] = [ActorIndex(0), ActorIndex(1)];
 
@@ -25,6 +28,9 @@ const ENDS: [ActorIndex; 2] = [ActorIndex(0), ActorIndex(1)];
 pub enum Found {
     /// They are connected at the end.
     Connected(Path),
+    /// They are connected at the end, but each sends over a pair of its own: at least one of these pairs is relayed. The path
+    /// is what each side sees of the other.
+    Split(Path),
     /// Connectivity checks, or other datagrams, have crossed the NATs, but they are not connected.
     ChecksArrive,
     /// No datagram of one has reached the other.
@@ -35,6 +41,7 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected(path) => write!(f, "{path}"),
+            Self::Split(path) => write!(f, "{path}, {SPLIT}"),
             Self::ChecksArrive => f.write_str("checks get through, answers do not fit"),
             Self::Nothing => f.write_str("nothing gets through"),
         }
@@ -63,8 +70,9 @@ impl Found {
     /// Reads the record of a run.
     pub fn of(scenario: &Scenario, record: &Record) -> Self {
         let [a, b] = ENDS;
-        if let Some(path) = Paths::of(scenario, record).between(a, b) {
-            return Self::Connected(path);
+        let paths = Paths::of(scenario, record);
+        if let Some(path) = paths.between(a, b) {
+            return if paths.are_split(a, b) { Self::Split(path) } else { Self::Connected(path) };
         }
         // Datagrams of the server arrive everywhere.
         let crosses = |what: &What| match what {
@@ -79,8 +87,12 @@ impl Found {
 
     /// Whether a prediction allows it.
     pub fn is_as(self, predicted: Prediction) -> bool {
-        let is_connected = matches!(self, Self::Connected(_));
+        let is_connected = matches!(self, Self::Connected(_) | Self::Split(_));
         match predicted.verdict {
+            Verdict::Connects(path) if predicted.is_sure && predicted.any_relay && path.is_relayed() => match self {
+                Self::Connected(found) => found.is_relayed(),
+                _ => is_connected,
+            },
             Verdict::Connects(path) if predicted.is_sure => self == Self::Connected(path),
             Verdict::Connects(_) => is_connected,
             Verdict::NeedsRelay(_) if !predicted.is_sure => !is_connected,
@@ -99,12 +111,16 @@ pub struct Prediction {
     /// Whether nothing is left to chance: a router without a firewall, or one with several addresses, makes the path
     /// depend on who sends first, or on the address that it picks.
     pub is_sure: bool,
+    /// Whether a pair that needs a relay may use either side's, or one for each direction. The path is the pair that RFC 8445
+    /// prefers; `str0m`, as the side that nominates, takes the first that answers, and may nominate another later.
+    pub any_relay: bool,
 }
 
 /// What is predicted for the first two actors of a scenario.
 pub fn predicted(scenario: &Scenario) -> Prediction {
     let [a, b] = ENDS.map(|actor| Place::of(scenario, actor));
-    Prediction { verdict: can_connect(&a, &b), is_sure: is_sure(&a, &b) }
+    let any_relay = scenario.actors[ENDS[0]].stack == Stack::Str0m;
+    Prediction { verdict: can_connect(&a, &b), is_sure: is_sure(&a, &b), any_relay }
 }
 
 /// Two peers with these WebRTC stacks, each behind a NAT with a shipped profile. With `turn`, the server also has a TURN

@@ -19,8 +19,8 @@ struct View {
     ice: Option<IceState>,
     /// When ICE was first connected, in any attempt.
     connected_at: Option<Duration>,
-    /// The remote candidate of the selected pair.
-    selected: Option<TransportAddress>,
+    /// The local and the remote candidate of the selected pair.
+    selected: Option<[TransportAddress; 2]>,
 }
 
 /// The connections between the actors of a scenario at its end.
@@ -85,7 +85,7 @@ impl Paths {
                     view.connected_at.get_or_insert(at);
                 }
             }
-            PeerChange::Selected { remote, .. } => view.selected = Some(remote.address),
+            PeerChange::Selected { local, remote } => view.selected = Some([local.address, remote.address]),
             _ => {}
         }
     }
@@ -99,7 +99,7 @@ impl Paths {
     /// The type of the address under which `other` sees `actor`, by its source: the TURN server, the interface, the STUN
     /// server, or a check. `None` if `other` has selected no pair.
     pub fn seen_as(&self, actor: ActorIndex, other: ActorIndex) -> Option<CandidateKind> {
-        let address = self.views.get(&(other, actor))?.selected?;
+        let [_, address] = self.views.get(&(other, actor))?.selected?;
         Some(match () {
             () if self.relayed[actor].contains(&address) => CandidateKind::Relayed,
             () if self.bases[actor].contains(&address) => CandidateKind::Host,
@@ -112,6 +112,17 @@ impl Paths {
     pub fn between(&self, a: ActorIndex, b: ActorIndex) -> Option<Path> {
         let end = |one, other| self.seen_as(one, other).expect("who is connected has selected a pair");
         self.connected(a, b).then(|| Path { a: end(a, b), b: end(b, a) })
+    }
+
+    /// Whether two actors that are connected have selected different pairs, because one sends through a relay of its own
+    /// and the other receives from elsewhere.
+    pub fn are_split(&self, a: ActorIndex, b: ActorIndex) -> bool {
+        let differs = |one, other| {
+            let selected = self.views.get(&(one, other)).and_then(|view| view.selected);
+            let sends_from_relay = selected.map(|[local, _]| self.relayed[one].contains(&local));
+            sends_from_relay != self.seen_as(one, other).map(|kind| kind == CandidateKind::Relayed)
+        };
+        self.connected(a, b) && (differs(a, b) || differs(b, a))
     }
 
     /// When `a` first saw ICE connected to `b`, in any attempt.

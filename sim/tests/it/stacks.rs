@@ -4,22 +4,15 @@ use std::process;
 use std::sync::Arc;
 
 use scenarios::{Scenario, Stack};
-use sim::event::{PeerChange, PeerEvent, Record, What};
+use sim::event::{IceState, PeerChange, PeerEvent, Record, What};
 use sim::hash::event_hash;
-use sim::run::{Outcome, run, run_captured};
+use sim::run::{run, run_captured};
 
 /// Set in the child process that a test starts.
 const CHILD: &str = "GLARE_TEST_PRINT_HASH_OF_STACKS";
 
 /// All actors with the second stack, and every other one.
 const CASTS: [&[Stack]; 2] = [&[Stack::Str0m], &[Stack::Rtc, Stack::Str0m]];
-
-/// Rare situations that a scenario expects and that need `rtc`: the scenario, and the situation.
-const ONLY_WITH_RTC: &[(&str, &str)] = &[
-    // str0m repeats a flight that was lost.
-    ("dtls-handshake-loses-a-flight", "dtls-hung"),
-    ("dtls-handshake-loses-a-flight", "offered-again"),
-];
 
 fn with(name: &str, stacks: &[Stack]) -> Arc<Scenario> {
     let mut scenario = scenarios::load(name).expect("a shipped scenario");
@@ -31,36 +24,13 @@ fn hash(scenario: &Arc<Scenario>, seed: u64) -> String {
     event_hash(&sim::run::record(scenario, seed).expect("no crash")).to_string()
 }
 
-/// The situations that a scenario expected in vain, if nothing else is wrong.
-fn missed(outcome: &Outcome) -> Vec<&str> {
-    let missed = outcome.violations.iter().map(|violation| {
-        let probe = violation.message.split('`').nth(1).filter(|_| violation.oracle == "expected-probes");
-        probe.unwrap_or_else(|| panic!("{}, seed {}: {violation:#?}", outcome.scenario.name, outcome.seed))
-    });
-    missed.collect()
-}
-
 #[test]
 fn every_shipped_scenario_holds_with_the_second_stack_and_with_both() {
     for shipped in scenarios::shipped() {
         for stacks in CASTS {
             let outcome = run(&with(shipped.name, stacks), 1).expect("no crash");
-            for probe in missed(&outcome) {
-                assert!(
-                    ONLY_WITH_RTC.contains(&(shipped.name, probe)),
-                    "{} with {stacks:?}: `{probe}` never occurred",
-                    shipped.name
-                );
-            }
+            assert_eq!(outcome.violations, [], "{} with {stacks:?}", shipped.name);
         }
-    }
-}
-
-#[test]
-fn what_needs_the_first_stack_does_not_happen_with_the_second() {
-    for &(name, probe) in ONLY_WITH_RTC {
-        let outcome = run(&with(name, &[Stack::Str0m]), 1).expect("no crash");
-        assert!(missed(&outcome).contains(&probe), "{name}: `{probe}` happens, so this is no exception any more");
     }
 }
 
@@ -136,7 +106,8 @@ fn changes<'r>(record: &'r Record, of: &'r str) -> impl Iterator<Item = (f64, &'
 #[test]
 fn consent_expires_thirty_seconds_after_the_last_answer() {
     for stacks in CASTS {
-        let cut = "[[step]]\nat = \"2s\"\ndo = \"partition\"\nfrom = [\"ana\", \"ben\"]\nto = \"server\"\n\
+        // Nobody can signal any more, or ben would hang up on her.
+        let cut = "[[step]]\nat = \"2s\"\ndo = \"shutdown\"\n\
                    [[step]]\nat = \"40s\"\ndo = \"partition\"\nfrom = \"ana\"\nto = \"ben\"\none-way = true\n";
         let text = format!(
             "name = \"consent\"\nduration = \"90s\"\n[[actor]]\nname = \"ana\"\n[[actor]]\nname = \"ben\"\n{cut}"
@@ -168,15 +139,24 @@ fn a_moved_host_restarts_ice_and_keeps_its_connection() {
     }
 }
 
-/// Where a flight of the handshake is lost, `rtc-dtls` may hang for ever (`known_defects.rs`).
+/// Where a flight of the handshake is lost, `rtc-dtls` may hang for ever (`known_defects.rs`). Here nobody hangs up on a slow
+/// handshake, because the server ends before that.
 #[test]
 fn no_handshake_hangs_at_loss() {
-    let text = include_str!("../peers/two-with-loss.toml");
-    for seed in 0..40 {
-        let mut scenario = scenarios::parse("two-with-loss.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let text = include_str!("../peers/two-with-loss.toml").replace("60s", "180s");
+    let text = text + "[[step]]\nat = \"4s\"\ndo = \"shutdown\"\n";
+    let mut given_time = 0;
+    for seed in 0..30 {
+        let mut scenario = Arc::unwrap_or_clone(parsed(&text));
         scenario.set_stacks(&[Stack::Str0m]);
-        let outcome = run(&Arc::new(scenario), seed).expect("no crash");
-        assert_eq!(outcome.violations, [], "seed {seed}");
-        assert!(!outcome.probes.contains_key("dtls-hung"), "seed {seed}: {:?}", outcome.probes);
+        let record = sim::run::record(&Arc::new(scenario), seed).expect("no crash");
+        let ice = |(_, change): &(f64, &PeerChange)| *change == &PeerChange::Ice { state: IceState::Connected };
+        if !changes(&record, "ana").any(|change| ice(&change)) {
+            continue;
+        }
+        let open = changes(&record, "ana").find(|(_, change)| **change == PeerChange::ChannelOpen);
+        let (at, _) = open.unwrap_or_else(|| panic!("seed {seed}: {}", sim::timeline::Timeline::of(&record)));
+        given_time += usize::from(at > 8.0);
     }
+    assert!(given_time > 0, "no handshake lost enough");
 }

@@ -287,7 +287,8 @@ fn commands_of(text: &str) -> Vec<String> {
 fn arguments(command: &str) -> Option<String> {
     let command = command.split("  #").next().unwrap_or(command).trim();
     let command = command.split(" # ").next().unwrap_or(command).trim();
-    let programs = ["cargo xtask ", "cargo run --release -p glare -- ", "glare "];
+    let with_str0m = "cargo run --features str0m --package glare -- ";
+    let programs = ["cargo xtask ", "cargo run --release -p glare -- ", with_str0m, "glare "];
     let words = programs.iter().find_map(|program| command.strip_prefix(program))?;
     // `sim …` stands for any command of that kind.
     (!words.ends_with(" …")).then(|| words.to_owned())
