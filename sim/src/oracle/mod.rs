@@ -41,6 +41,7 @@ oracles! {
     shutdown_obeyed::ShutdownObeyed,
     client_stays_up::ClientStaysUp,
     somebody_joins::SomebodyJoins,
+    programs_join::ProgramsJoin,
     signaling_kept::SignalingKept,
     steps_take_effect::StepsTakeEffect,
     no_cross_room_leak::NoCrossRoomLeak,

@@ -1,4 +1,5 @@
-//! A server that lets nobody in never passes, and is not accused where faults keep everybody out.
+//! A server that lets nobody in never passes, nor does a client program that does not try; where faults keep everybody out,
+//! nobody is accused.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -83,4 +84,54 @@ fn faults_that_keep_everybody_out_are_no_ones_fault() {
         let outcome = meet("answers", "20s", fault);
         assert_eq!(accused(&outcome), None, "{fault}");
     }
+}
+
+/// ana and this program, which speaks for ben.
+fn with_program(code: &str, more: &str) -> Outcome {
+    let text = format!(
+        "name = \"idle-program\"\nduration = \"20s\"\n[[actor]]\nname = \"ana\"\n\
+         [[actor]]\nname = \"ben\"\nrun = [\"python3\", \"-c\", {code:?}]\n{more}"
+    );
+    let scenario = scenarios::parse("idle-program.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    run(&Arc::new(scenario), 1).unwrap_or_else(|crash| panic!("{}", crash.message))
+}
+
+#[test]
+fn a_client_program_that_does_nothing_does_not_pass() {
+    if !has_python() {
+        return;
+    }
+    let outcome = with_program("import time\ntime.sleep(100)", "");
+    let found: Vec<_> = outcome.violations.iter().map(|found| (found.oracle, &*found.message)).collect();
+    let message = "ben's program runs since 0.000 s and has not connected to the signaling server";
+    assert_eq!(found, [("programs-join", message)]);
+    // Who was ordered to leave, or has just begun, need not be there.
+    for step in ["at = \"5s\"\ndo = \"leave\"\nactor = \"ben\"", "at = \"15s\"\ndo = \"power-loss\"\nmachine = \"ben\""]
+    {
+        let outcome = with_program("import time\ntime.sleep(100)", &format!("[[step]]\n{step}\n"));
+        assert!(outcome.violations.iter().all(|found| found.oracle != "programs-join"), "{:?}", outcome.violations);
+    }
+}
+
+#[test]
+fn a_client_program_that_connects_and_does_not_ask_does_not_pass() {
+    if !has_python() {
+        return;
+    }
+    let code = "import os, socket, time, urllib.parse
+url = urllib.parse.urlparse(os.environ['GLARE_URL'])
+server = socket.create_connection((url.hostname, url.port))
+key = 'dGhlIHNhbXBsZSBub25jZQ=='
+lines = ['GET / HTTP/1.1', 'Host: ' + url.netloc, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+server.sendall('\\r\\n'.join(lines + ['Sec-WebSocket-Key: ' + key, '', '']).encode())
+while server.recv(4096):
+    pass
+";
+    let outcome = with_program(code, "");
+    let found: Vec<_> = outcome.violations.iter().map(|found| (found.oracle, &*found.message)).collect();
+    assert!(
+        matches!(&found[..], [("programs-join", message)] if message.contains("sent no request to join")),
+        "{found:?}\n{:?}",
+        outcome.record.events
+    );
 }
