@@ -33,7 +33,7 @@ impl Standing {
         match self {
             Self::Connected => "connected",
             Self::Ended(end) => end.words(),
-            Self::Apart(Apart::Expected) => "kept apart by their NATs, as expected",
+            Self::Apart(Apart::Expected) => "kept apart, as expected",
             Self::Apart(Apart::Chance) => "not connected, which their NATs leave to chance",
             Self::NeverConnected => "never connected",
         }
@@ -112,7 +112,7 @@ mod tests {
         let line = |pairs: &[&Pair]| headline(&pairs.iter().map(|pair| (*pair).clone()).collect::<Vec<_>>());
         assert_eq!(line(&[&connected]), "ana and ben connected");
         assert_eq!(line(&[&hung_up]), "ana and ben connected 5.8–25.0 s, hung up");
-        assert_eq!(line(&[&apart]), "ana and ben kept apart by their NATs, as expected");
+        assert_eq!(line(&[&apart]), "ana and ben kept apart, as expected");
         assert_eq!(line(&[&connected, &connected]), "both pairs connected");
         assert_eq!(line(&[&connected, &connected, &connected]), "all 3 pairs connected");
         assert_eq!(
