@@ -147,6 +147,15 @@ pub struct GilbertElliott {
     pub k_ppm: u32,
 }
 
+impl GilbertElliott {
+    /// The share of packets that are lost in the long run.
+    pub fn lost_ppm(&self) -> u32 {
+        let [p, r, h, k] = [self.p_ppm, self.r_ppm, self.h_ppm, self.k_ppm].map(u64::from);
+        let lost = (p * (1_000_000 - h) + r * (1_000_000 - k)) / (p + r);
+        u32::try_from(lost).expect("a share is at most a million")
+    }
+}
+
 /// What may wait for the bandwidth of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -103,12 +103,29 @@ impl Fabric {
 
     /// Puts a packet into a realm: over the link of `from`, or, if `None`, from the realm's own router, which has no
     /// link on its inside.
-    fn enter(&mut self, realm: RealmIndex, from: Option<Attachment>, mut packet: Packet, now: Duration) {
+    fn enter(&mut self, realm: RealmIndex, from: Option<Attachment>, packet: Packet, now: Duration) {
+        let place = Place::Entry(realm, from);
+        let Some(packet) = self.stalls.wait_behind(place, packet) else { return };
+        if let Err(packet) = self.try_enter(realm, from, packet, now) {
+            self.stall(place, packet, now);
+        }
+    }
+
+    /// Puts a packet into a realm. Returns a TCP segment that a link does not let through.
+    #[allow(clippy::result_large_err)] // few packets do not get through
+    fn try_enter(
+        &mut self,
+        realm: RealmIndex,
+        from: Option<Attachment>,
+        mut packet: Packet,
+        now: Duration,
+    ) -> Result<(), Packet> {
         if let Some(tap) = &mut self.tap {
             tap.sightings.push(packet.sighting(now, realm));
         }
         let Some(hop) = self.topology.next_hop(realm, from, packet.dst.ip()) else {
-            return self.ledger.dropped(&packet, Drop::NoRoute, now);
+            self.ledger.dropped(&packet, Drop::NoRoute, now);
+            return Ok(());
         };
         let last_link = match hop {
             NextHop::Attached(owner) => Some(owner),
@@ -135,9 +152,14 @@ impl Fabric {
                     if let Drop::FragmentationNeeded { mtu } = why {
                         self.report_mtu(&packet, mtu, now);
                     }
-                    return;
+                    return Ok(());
                 }
-                ControlFlow::Break(Stop::Hold) => return self.held.push(Arrival::of(hop, packet)),
+                ControlFlow::Break(Stop::Hold) if self.is_over => {}
+                ControlFlow::Break(Stop::Hold) if packet.protocol() == Protocol::Tcp => return Err(packet),
+                ControlFlow::Break(Stop::Hold) => {
+                    self.held.push(Arrival::of(hop, packet));
+                    return Ok(());
+                }
             }
         }
         let without_chance = now + passage.delay - passage.chance;
@@ -145,7 +167,8 @@ impl Fabric {
         if let Some(fates) = &mut self.fates
             && let ControlFlow::Break(Stop::Drop(why)) = fates.apply(&packet, leg, &mut passage)
         {
-            return self.ledger.dropped(&packet, why, now);
+            self.ledger.dropped(&packet, why, now);
+            return Ok(());
         }
         if let Some(pieces) = passage.fragments {
             self.ledger.fragmented(&packet, pieces, now);
@@ -170,6 +193,7 @@ impl Fabric {
             self.schedule.add(at, Arrival::of(hop, packet.clone()));
         }
         self.schedule.add(at, Arrival::of(hop, packet));
+        Ok(())
     }
 
     /// Tells the sender of a packet that was too long for a link what would not be: ICMP *fragmentation needed*. The
@@ -230,6 +254,7 @@ impl Fabric {
     fn retry(&mut self, mut retry: Retry, now: Duration) {
         while let Some(packet) = retry.next() {
             let tried = match retry.flow.place {
+                Place::Entry(realm, from) => self.try_enter(realm, from, packet, now),
                 Place::Host(host) => self.deliver(host, packet, now),
                 Place::Router(router) => self.cross_inward(router, packet, now),
             };

@@ -88,6 +88,8 @@ pub(crate) struct Fabric {
     fates: Option<Fates>,
     /// Collects the packets on the wire, if the run is captured.
     tap: Option<Tap>,
+    /// Whether nothing is judged any more, so that links let through what they would hold.
+    is_over: bool,
 }
 
 impl Fabric {
@@ -106,6 +108,7 @@ impl Fabric {
             stalls: Stalls::default(),
             fates: None,
             tap: None,
+            is_over: false,
         }
     }
 
@@ -221,8 +224,9 @@ impl Fabric {
         }
     }
 
-    /// Tries all stalled TCP flows again at once, as if each sender retransmitted now.
+    /// Tries all stalled TCP flows again at once, as if each sender retransmitted now. From here on, links hold nothing.
     pub(crate) fn retransmit_now(&mut self) {
+        self.is_over = true;
         let now = self.recorder.now();
         for flow in self.stalls.hurry(now) {
             self.schedule.add(now, Arrival::Retry(flow));

@@ -1,4 +1,5 @@
-//! TCP flows that do not get through for a while, because of a partition or because a NAT has lost their mapping.
+//! TCP flows that do not get through for a while, because of a partition, because nothing passes a link, or because a NAT
+//! has lost their mapping.
 //!
 //! A real sender has a retransmission timer, which it backs off. So a flow does not go on at the moment when the way is
 //! open again, but with the next retransmission (RFC 6298 §5). The machines here do not retransmit; instead the
@@ -9,8 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::event::TransportAddress;
-use crate::fabric::index::{HostIndex, RouterIndex};
+use crate::fabric::index::{HostIndex, RealmIndex, RouterIndex};
 use crate::fabric::packet::Packet;
+use crate::fabric::topology::Attachment;
 
 /// What Linux adds to the round-trip time for the retransmission timeout of a steady connection: `TCP_RTO_MIN`.
 const RTO_MIN: Duration = Duration::from_millis(200);
@@ -24,6 +26,8 @@ const RETRIES_MAX: u32 = 15;
 /// Where a flow is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
+    /// Where it enters a realm: over the link of a host or a router, or, if `None`, from the realm's own router.
+    Entry(RealmIndex, Option<Attachment>),
     /// At its receiver.
     Host(HostIndex),
     /// At the outside of a router.

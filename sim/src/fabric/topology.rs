@@ -16,7 +16,7 @@ use crate::fabric::tcp::Life;
 use crate::fabric::udp::UdpPorts;
 
 /// The owner of an address in a realm, and so of the link that leads to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Attachment {
     /// A host.
     Host(HostIndex),

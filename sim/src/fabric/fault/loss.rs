@@ -1,4 +1,4 @@
-//! Loss: a datagram is lost; a TCP segment arrives after its retransmissions.
+//! Loss: a datagram is lost; a TCP segment arrives after its retransmissions, or, if nothing passes, once the link changes.
 
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ impl Fault for Loss {
     }
 
     fn on_packet(&mut self, packet: &Packet, cx: &mut FaultCx<'_>) -> Verdict {
+        // Nothing passes until the link changes.
+        if self.ppm == PER_MILLION && packet.protocol() == Protocol::Tcp {
+            return Verdict::Hold;
+        }
         lose(packet, || cx.chance(self.ppm))
     }
 }

@@ -60,8 +60,8 @@ pub enum Verdict {
     Fragment(u16),
     /// A bit of a datagram is flipped. Its receiver drops it, because the checksum is wrong. Valid only on links.
     Corrupt,
-    /// A datagram, or anything on a link, waits until faults are healed. A TCP segment that has reached its receiver is
-    /// tried again whenever its sender would retransmit it, and what its flow sends later waits behind it.
+    /// A datagram waits until faults are healed. A TCP segment is tried again whenever its sender would retransmit it, and
+    /// what its flow sends later waits behind it.
     Hold,
     /// It is dropped.
     Drop(Drop),
