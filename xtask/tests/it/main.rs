@@ -34,6 +34,7 @@ mod shrink;
 mod sim;
 mod simulated_servers;
 mod terminal;
+mod threads;
 mod tools;
 mod withstands;
 
