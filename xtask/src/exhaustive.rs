@@ -120,8 +120,9 @@ pub(crate) fn run(search: &Search<'_>) -> anyhow::Result<ExitCode> {
             if search.out.is_some() { "the same command continues" } else { "with --out DIR it could be continued" };
         errln!("interrupted: {} of {} units were played; {how}", done.len(), plan.units.len());
     }
+    let worlds: usize = done.values().map(|done| done.worlds).sum();
     let code = match failed {
-        0 if plan.units.is_empty() => ExitCode::from(NOTHING),
+        0 if worlds == 0 => ExitCode::from(NOTHING),
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     };

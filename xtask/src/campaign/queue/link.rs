@@ -169,6 +169,10 @@ impl Link {
         }
     }
 
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     pub(super) fn context(&self) -> &Context {
         &self.context
     }

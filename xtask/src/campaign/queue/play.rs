@@ -317,7 +317,7 @@ impl Playing<'_, '_> {
         if is_silent && !self.desk.has_said {
             self.desk.has_said = true;
             let (seconds, waiting) = (SILENCE_MAX.as_secs(), self.due.len());
-            let worker = format!("{} worker --queue …", crate::program());
+            let worker = format!("{} worker --queue {}", crate::program(), self.desk.link.address());
             errln!("no result for {seconds} s, {waiting} stories wait: does a `{worker}` of this version run?");
         }
         is_silent
