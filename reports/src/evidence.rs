@@ -14,7 +14,8 @@ use crate::model::{Case, Finding, Step};
 const LINES_BEFORE: usize = 5;
 const LINES_AFTER: usize = 2;
 /// The promises about connections.
-const OF_CONNECTIONS: [&str; 4] = ["everyone-connected", "connected-as-expected", "connection-kept", "tracks-arrive"];
+const OF_CONNECTIONS: [&str; 5] =
+    ["everyone-connected", "connected-as-expected", "connection-kept", "tracks-arrive", "media-flows"];
 /// Number of things shown that were done to the nodes before. Older ones explain less.
 const CAUSES_MAX: usize = 2;
 /// Number of losses and retries shown that followed them.

@@ -13,8 +13,9 @@ use sim::timeline::{self, Timeline};
 
 use crate::evidence::{Evidence, Evidences};
 use crate::model::{
-    Apart, Candidate, CandidateKind, Case, Citation, Distribution, End, Finding, GilbertElliott, Layer, Link, Location,
-    Machine, Network, OneWay, Oversized, Pair, Party, PartyKind, Past, Simulation, Step, Tone, Topology, Verdict,
+    Apart, Candidate, CandidateKind, Case, Citation, Distribution, End, Finding, Flow, GilbertElliott, Layer, Link,
+    Location, Machine, Network, OneWay, Oversized, Pair, Party, PartyKind, Past, Simulation, Step, Tone, Topology,
+    Verdict,
 };
 use crate::place::line_of;
 use crate::replay::Replay;
@@ -76,6 +77,7 @@ pub fn case_of_outcome(
         events: record.events.len(),
         events_file,
         pairs: pairs.into_iter().map(|(_, pair)| pair).collect(),
+        media: flows(record),
         probes: outcome.probes.iter().map(|(probe, hits)| ((*probe).to_owned(), *hits)).collect(),
         topology: (detail == Detail::Full).then(|| topology(&outcome.scenario)),
         ..simulation(&outcome.scenario, outcome.seed)
@@ -147,6 +149,7 @@ fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
         events_file: None,
         capture: None,
         pairs: Vec::new(),
+        media: Vec::new(),
         probes: BTreeMap::new(),
         topology: None,
     }
@@ -222,9 +225,12 @@ fn layer(what: &What) -> Layer {
             PeerChange::Mapped { .. } | PeerChange::Turn { .. } => Layer::Stun,
             PeerChange::Described { .. } | PeerChange::RolledBack => Layer::Signaling,
             PeerChange::Dtls { .. } => Layer::Dtls,
-            PeerChange::ChannelOpen | PeerChange::ChannelSent { .. } | PeerChange::ChannelReceived { .. } => {
-                Layer::Data
-            }
+            PeerChange::ChannelOpen
+            | PeerChange::ChannelSent { .. }
+            | PeerChange::ChannelReceived { .. }
+            | PeerChange::Sends { .. }
+            | PeerChange::Silent { .. }
+            | PeerChange::Heard { .. } => Layer::Data,
             _ => Layer::Ice,
         },
         _ => Layer::Machine,
@@ -286,6 +292,19 @@ pub(crate) fn pairs(outcome: &Outcome) -> Vec<([NodeId; 2], Pair)> {
         }
     };
     sim::pairs::pairs(record).iter().map(|pair| ([pair.a, pair.b], view(pair))).collect()
+}
+
+/// The tracks of a run.
+pub(crate) fn flows(record: &Record) -> Vec<Flow> {
+    let flow = |flow: sim::media::Flow| Flow {
+        from: record.name(flow.from).to_string(),
+        to: record.name(flow.to).to_string(),
+        kind: flow.kind.name().to_owned(),
+        packets: flow.packets,
+        lost: flow.lost,
+        longest_gap: flow.longest_gap.as_secs_f64(),
+    };
+    sim::media::flows(record).into_iter().map(flow).collect()
 }
 
 fn end(why: sim::pairs::End) -> End {

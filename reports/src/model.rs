@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::thousands;
+
 /// Version of the format.
 pub const VERSION: u32 = 2;
 /// Name of the file in a result's folder.
@@ -345,6 +347,9 @@ pub struct Simulation {
     /// Pairs of clients that had a connection or tried to connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
+    /// The tracks that clients sent to each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Flow>,
     /// How often each rare situation occurred.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, usize>,
@@ -388,6 +393,39 @@ pub struct Pair {
     /// The candidates that each side gathered in the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<[Vec<Candidate>; 2]>,
+}
+
+/// A track from one client to another, over all of their connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// The client that sent it.
+    pub from: String,
+    /// The client that received it.
+    pub to: String,
+    /// What it carried: `audio` or `video`.
+    pub kind: String,
+    /// The number of packets that arrived.
+    pub packets: u64,
+    /// How many the sequence numbers show to be missing.
+    pub lost: u64,
+    /// The longest time between two packets of a connection while they were sent.
+    pub longest_gap: f64,
+}
+
+impl Flow {
+    /// What arrived, in words: `1,234 packets, 0.5 % lost, longest gap 3.2 s`.
+    pub(crate) fn words(&self) -> String {
+        let packets = if self.packets == 1 {
+            "1 packet".to_owned()
+        } else {
+            format!("{} packets", thousands(self.packets as usize))
+        };
+        let lost = match self.lost {
+            0 => "none lost".to_owned(),
+            lost => format!("{:.1} % lost", lost as f64 * 100.0 / (self.packets + lost) as f64),
+        };
+        format!("{packets}, {lost}, longest gap {:.1} s", self.longest_gap)
+    }
 }
 
 /// A connection that has ended.

@@ -10,7 +10,7 @@ use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
 use crate::evidence::{Evidence, Evidences, sentence};
-use crate::from_sim::{Detail, node_name, pairs, unusual_stack};
+use crate::from_sim::{Detail, flows, node_name, pairs, unusual_stack};
 use crate::model::Pair;
 use crate::replay::Replay;
 use crate::standing::{self, Standing};
@@ -63,6 +63,7 @@ pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: W
     let (timeline, is_full) = (Timeline::of(&outcome.record), detail == Detail::Full);
     connections(out, outcome, width)?;
     stacks(out, outcome)?;
+    media(out, outcome, width)?;
     if is_full {
         writeln!(out, "\n{HEADING}Timeline{HEADING:#}")?;
         out.push_str(&story(&timeline, timeline.lines.iter(), STORY_INDENT, width));
@@ -161,6 +162,22 @@ fn connections(out: &mut String, outcome: &Outcome, width: Width) -> fmt::Result
             if remarks.is_empty() { String::new() } else { format!("{style}{}{style:#}", remarks.join(", ")) };
         let details: Vec<_> = addresses.into_iter().chain((!remarks.is_empty()).then_some(remarks)).collect();
         table.row([name, time, path.unwrap_or_default(), details.join(", ")]);
+    }
+    out.push_str(&table.text(width));
+    Ok(())
+}
+
+/// What became of the tracks, if there are any.
+fn media(out: &mut String, outcome: &Outcome, width: Width) -> fmt::Result {
+    let flows = flows(&outcome.record);
+    if flows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{HEADING}Media{HEADING:#}")?;
+    let mut table = Table::indented(2);
+    for flow in flows {
+        let words = flow.words();
+        table.row([format!("{} → {}", flow.from, flow.to), flow.kind, words]);
     }
     out.push_str(&table.text(width));
     Ok(())

@@ -136,6 +136,7 @@ impl Builder {
             ice_servers: all(self.scenario.ice_servers.len()),
             ice_transport_policy: IceTransportPolicy::All,
             turn_credential: TurnCredential::Valid,
+            media: None,
             program: None,
             runs: None,
             stack: Stack::Rtc,

@@ -11,7 +11,9 @@ use crate::draft::{Draft, SERVER};
 use crate::error::{Problems, quote};
 use crate::ice::IceServerIndex;
 use crate::role::{Dialect, Role};
-use crate::scenario::{Action, ActorIndex, Command, Machine, MachineAction, NetworkIndex, Step, WorldAction};
+use crate::scenario::{
+    Action, ActorIndex, Command, Machine, MachineAction, MediaKind, NetworkIndex, Step, WorldAction,
+};
 use crate::value::show;
 
 /// Whether an actor is present.
@@ -52,6 +54,11 @@ pub(crate) fn dry_run(draft: &Draft, steps: &[Step], problems: &Problems) -> Vec
         ice_servers_down: BTreeSet::new(),
         partitioned: false,
         suspended: BTreeSet::new(),
+        tracks: draft
+            .actors
+            .iter()
+            .map(|actor| actor.media.iter().flat_map(|media| media.kinds.clone()).collect())
+            .collect(),
         problems,
     };
     let mut joins: Vec<(Duration, ActorIndex)> =
@@ -80,6 +87,8 @@ struct DryRun<'a> {
     ice_servers_down: BTreeSet<IceServerIndex>,
     partitioned: bool,
     suspended: BTreeSet<ActorIndex>,
+    /// What each actor sends.
+    tracks: Vec<BTreeSet<MediaKind>>,
     problems: &'a Problems,
 }
 
@@ -326,8 +335,20 @@ impl DryRun<'_> {
             Command::Media(kind, _) => {
                 let what = format!("cannot turn {} on or off", kind.name());
                 self.need(actor, &what, step);
-                if self.presence[actor] == Presence::There && self.calls[actor] == CallState::Idle {
+                let is_user = self.draft.actors[actor].plays == Role::User;
+                if is_user && self.presence[actor] == Presence::There && self.calls[actor] == CallState::Idle {
                     self.wrong(step.line, actor, step.at, &format!("{what}: it is not in a call"));
+                }
+                if !is_user && !self.tracks[actor].contains(kind) {
+                    let wrong = format!("{what}: it sends none; add `media = [\"{}\"]` to it,", kind.name());
+                    self.wrong(step.line, actor, step.at, &wrong);
+                }
+            }
+            Command::AddTrack(kind) => {
+                self.need(actor, "cannot add a track", step);
+                if !self.tracks[actor].insert(*kind) {
+                    let wrong = format!("cannot add a track: it sends {} already", kind.name());
+                    self.wrong(step.line, actor, step.at, &wrong);
                 }
             }
             Command::IceRestart(with) => {

@@ -318,6 +318,7 @@ fn add_actors(
                 ice_servers: ice_servers.clone(),
                 ice_transport_policy: entry.ice_transport_policy.as_ref().map_or_else(Default::default, |it| it.value),
                 turn_credential: entry.turn_credential.as_ref().map_or_else(Default::default, |it| it.value),
+                media: entry.media.as_ref().map(|media| media.value.clone()),
                 program: entry.program.clone(),
                 runs: entry.runs.as_ref().map(|runs| runs.value),
                 stack: stack(entry, file.stack),

@@ -18,6 +18,7 @@ use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
 use crate::scenario::{Browser, ClientProgram, MediaKind, ServerProgram, Stack, Timing, bad_variable};
 use crate::table::{Lined, Read, Table, mistyped};
+use crate::tracks::Tracks;
 use crate::value::{BadValue, Name, Parse, Subnet, Why};
 
 /// A scenario file.
@@ -100,6 +101,7 @@ pub(crate) struct ActorEntry {
     pub(crate) ice_servers: Option<Lined<Vec<Lined<String>>>>,
     pub(crate) ice_transport_policy: Option<Lined<IceTransportPolicy>>,
     pub(crate) turn_credential: Option<Lined<TurnCredential>>,
+    pub(crate) media: Option<Lined<Tracks>>,
     /// The program that runs in place of Glare's own client.
     pub(crate) program: Option<ClientProgram>,
     /// The browser in which its WebRTC connections live.
@@ -142,6 +144,7 @@ pub(crate) enum Verb {
     Accept(Names),
     Reject(Names),
     Media(Names, MediaKind, bool),
+    AddTrack(Names, MediaKind),
     PowerLoss(Names),
     Boot(Names),
     Shutdown,
@@ -198,6 +201,7 @@ const VERBS: &[(&str, &[&str])] = &[
     ("accept", &["actor"]),
     ("reject", &["actor"]),
     ("media", &["actor", "kind", "enabled"]),
+    ("add-track", &["actor", "kind"]),
     ("power-loss", &["machine"]),
     ("boot", &["machine"]),
     ("shutdown", &[]),
@@ -423,6 +427,7 @@ impl Read for ActorEntry {
         let ice_servers = table.optional("ice-servers");
         let ice_transport_policy = table.optional("ice-transport-policy");
         let turn_credential = table.optional("turn-credential");
+        let media = table.optional("media");
         let program = read_client_program(&mut table, "a client program", "client.js", None);
         let runs = table.optional("runs");
         let stack = table.optional("stack");
@@ -450,6 +455,7 @@ impl Read for ActorEntry {
             ice_servers,
             ice_transport_policy,
             turn_credential,
+            media,
             program,
             runs,
             stack,
@@ -493,6 +499,7 @@ impl ActorEntry {
             ("ice-transport-policy", self.ice_transport_policy.as_ref().map(|entry| entry.line)),
             ("turn-credential", self.turn_credential.as_ref().map(|entry| entry.line)),
             ("stack", self.stack.as_ref().map(|entry| entry.line)),
+            ("media", self.media.as_ref().map(|entry| entry.line)),
         ] {
             let Some(line) = line else { continue };
             if self.program.is_some() {
@@ -511,6 +518,8 @@ impl ActorEntry {
                     stack.line,
                     "`stack` names a library, but `runs` puts the connections into a browser: remove one",
                 );
+            } else if let Some(media) = &self.media {
+                problems.report(media.line, "`media`: a browser sends sound and picture of its own: remove it");
             }
         }
         if let (Some(every), None) = (&self.every, &self.count) {
@@ -648,6 +657,10 @@ impl Verb {
                 let (who, kind) = (names(table, "actor"), table.required::<MediaKind>("kind"));
                 let enabled = table.required::<bool>("enabled");
                 Some(Self::Media(who?, kind?.value, enabled?.value))
+            }
+            "add-track" => {
+                let (who, kind) = (names(table, "actor"), table.required::<MediaKind>("kind"));
+                Some(Self::AddTrack(who?, kind?.value))
             }
             "power-loss" => names(table, "machine").map(Self::PowerLoss),
             "boot" => names(table, "machine").map(Self::Boot),

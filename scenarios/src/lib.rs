@@ -14,6 +14,7 @@
 //! | `draft`, `assign`, `address` | the unfinished scenario, and the assignment of addresses |
 //! | `steps`, `dry_run` | resolves the names in steps, and checks that each step has an effect |
 //! | `ice` | STUN and TURN servers: types, keys and names |
+//! | `tracks` | sound and picture of actors: types and keys |
 //! | `link` | links: types, keys, and how they are written |
 //! | `packet` | single packets whose fate the scenario decides: types, keys and names |
 //! | `shipped` | the scenarios and profiles that are part of the program |
@@ -50,6 +51,7 @@ mod shipped;
 mod steps;
 mod stories;
 mod table;
+mod tracks;
 mod value;
 mod write;
 
@@ -66,6 +68,7 @@ pub use role::{Dialect, Framing, Role};
 pub use scenario::*;
 pub use shipped::{Profile, Shipped, profile, profiles, shipped};
 pub use stories::{StoryProfile, Trouble, WorstLink};
+pub use tracks::Tracks;
 pub use value::{BadValue, share, show as show_time, time};
 pub use write::write;
 

@@ -21,6 +21,7 @@ pub const PROBES: &[(&str, &str)] = &[
     ("ice-failed", "ICE failed"),
     ("ice-restarted", "ICE restarted with new credentials"),
     ("mapping-expired", "the lifetime of a UDP mapping ran out"),
+    ("media-silent", "a client received no packet of a track for 2 s"),
     ("media-toggled", "a user was notified that another turned its camera or microphone on or off"),
     ("missed-pong", "a client noticed that its signaling connection was dead"),
     ("nat-rebooted", "a NAT lost its mappings"),

@@ -17,6 +17,7 @@ use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::packet::PacketFate;
 use crate::role::{Framing, Role};
+use crate::tracks::Tracks;
 use crate::value::{Word, word};
 
 /// What happens in one simulation.
@@ -199,6 +200,9 @@ pub struct Actor {
     pub ice_transport_policy: IceTransportPolicy,
     /// Which credential it presents to TURN servers.
     pub turn_credential: TurnCredential,
+    /// The sound and picture that it sends, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<Tracks>,
     /// The program that runs in place of Glare's own client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<ClientProgram>,
@@ -395,6 +399,18 @@ impl Scenario {
         Addresses { ipv4: played.ipv4.then_some(to.address), ipv6 }
     }
 
+    /// What the tracks carry that anybody sends at any time, sound first.
+    pub fn media(&self) -> Vec<MediaKind> {
+        let sends = |kind: &MediaKind| {
+            self.actors.iter().any(|actor| actor.media.as_ref().is_some_and(|media| media.has(*kind)))
+                || self
+                    .steps
+                    .iter()
+                    .any(|step| matches!(&step.action, Action::Actor(_, Command::AddTrack(it)) if it == kind))
+        };
+        [MediaKind::Audio, MediaKind::Video].into_iter().filter(sends).collect()
+    }
+
     /// Whether any actor has an address of IPv6.
     pub fn has_ipv6(&self) -> bool {
         self.actors.iter().any(|actor| actor.ipv6)
@@ -468,8 +484,10 @@ pub enum Command {
     Accept,
     /// Reject the incoming call.
     Reject,
-    /// Turn the camera or the microphone on or off, and notify the other user in the call.
+    /// Turn the camera or the microphone on or off. A user also notifies the other user in the call.
     Media(MediaKind, bool),
+    /// Send another track to every peer.
+    AddTrack(MediaKind),
     /// Stand still, as a page does that a browser freezes. The machine and its sockets stay.
     Suspend,
     /// Go on after that.
@@ -541,7 +559,7 @@ pub enum WorldAction {
     Heal,
 }
 
-/// The media that a user can turn on and off.
+/// What a track carries, which can be turned on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaKind {

@@ -104,6 +104,8 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "mobility" / "wifi-to-cellular",
     "mobility" / "page-suspended",
     "turn" / "relay-only",
+    "media" / "call-with-media",
+    "media" / "media-through-turn",
     "turn" / "turn-fallback",
     "turn" / "turn-tcp",
     "turn" / "turn-slow",

@@ -64,9 +64,10 @@ impl LookUp<'_> {
             Verb::Call(actor, with) => self.pair("call", actor, with, Command::Call),
             Verb::Accept(names) => self.users("accept a call", names, &Command::Accept),
             Verb::Reject(names) => self.users("reject a call", names, &Command::Reject),
-            Verb::Media(names, kind, enabled) => {
-                let what = format!("turn {} on or off", kind.name());
-                self.users(&what, names, &Command::Media(*kind, *enabled))
+            Verb::Media(names, kind, enabled) => each(names, Command::Media(*kind, *enabled)),
+            Verb::AddTrack(names, kind) => {
+                self.senders(names);
+                self.commands(names, &Command::AddTrack(*kind))
             }
             Verb::PowerLoss(names) => machines(names, MachineAction::PowerLoss),
             Verb::Boot(names) => machines(names, MachineAction::Boot),
@@ -276,6 +277,24 @@ impl LookUp<'_> {
             self.problems.report(name.line, message);
         }
         self.commands(names, command)
+    }
+
+    /// Reports actors that cannot add a track, because they make no offers or no tracks.
+    fn senders(&self, names: &Names) {
+        let wrong = |actor: &Actor| match actor {
+            Actor { program: Some(_), .. } => Some("it is a program given by `run`"),
+            Actor { runs: Some(_), .. } => Some("it is a browser, which sends both from the start"),
+            Actor { webrtc: false, .. } => Some("it has `webrtc = false`"),
+            Actor { plays: Role::Viewer, .. } => Some("a viewer's offer is refused; only its sender offers"),
+            _ => None,
+        };
+        let found = self.actors(names).into_iter().find_map(|actor| {
+            let actor = &self.draft.actors[actor];
+            Some((&actor.name, wrong(actor)?))
+        });
+        if let (Some((actor, why)), Some(name)) = (found, names.first()) {
+            self.problems.report(name.line, format!("`{actor}` cannot add a track: {why}"));
+        }
     }
 
     /// A command for each of the actors that names and groups stand for.

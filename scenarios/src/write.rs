@@ -238,6 +238,9 @@ impl<'a> Writer<'a> {
         if actor.turn_credential != TurnCredential::default() {
             self.key("turn-credential", word(actor.turn_credential));
         }
+        if let Some(media) = &actor.media {
+            self.raw("media", &media.written());
+        }
         if let Some(program) = &actor.program {
             self.program(&program.run, &program.env, program.directory.as_deref());
         }
@@ -339,6 +342,7 @@ impl<'a> Writer<'a> {
             Command::Accept => ("accept", None),
             Command::Reject => ("reject", None),
             Command::Media(..) => ("media", None),
+            Command::AddTrack(_) => ("add-track", None),
             Command::Suspend => ("suspend", None),
             Command::Resume => ("resume", None),
         };
@@ -352,6 +356,7 @@ impl<'a> Writer<'a> {
                 self.key("kind", kind.name());
                 self.raw("enabled", &enabled.to_string());
             }
+            Command::AddTrack(kind) => self.key("kind", kind.name()),
             _ => {}
         }
     }

@@ -176,7 +176,13 @@ pub(crate) fn lacks(command: &Command, spoken: &Spoken) -> Option<&'static str> 
         Command::Call(_) if !has(Operation::Call) => Some("no `call`"),
         Command::Accept if !has(Operation::Accept) => Some("no `accept`"),
         Command::Reject if !has(Operation::Reject) => Some("no `reject`"),
-        Command::Media(..) if !has(Operation::Media) => Some("no `media`"),
+        // Others turn a track on or off without a word.
+        Command::Media(..) if spoken.descriptor.pairing == Pairing::Calls && !has(Operation::Media) => {
+            Some("no `media`")
+        }
+        Command::AddTrack(_) if is_member && spoken.file.signal_operation(Kind::Offer).is_none() => {
+            Some("no offer to a certain member")
+        }
         _ => None,
     }
 }

@@ -51,6 +51,7 @@ pub mod host;
 pub mod identities;
 pub mod live;
 mod mapping;
+pub mod media;
 pub mod nat_matrix;
 pub mod nat_probe;
 pub mod oracle;

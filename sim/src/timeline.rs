@@ -251,8 +251,14 @@ impl Builder<'_> {
             PeerChange::Flows { sent } => {
                 (Tone::Good, format!("first data {}", if *sent { "sent" } else { "received" }))
             }
-            PeerChange::Plays { kind: TrackKind::Audio } => (Tone::Good, "first sound received".to_owned()),
-            PeerChange::Plays { kind: TrackKind::Video } => (Tone::Good, "first video frame decoded".to_owned()),
+            PeerChange::Plays { kind } => (Tone::Good, format!("first {} received", word_of(*kind))),
+            PeerChange::Sends { kind, on: true } => (Tone::Plain, format!("sends {}", word_of(*kind))),
+            PeerChange::Sends { kind, on: false } => (Tone::Plain, format!("sends no {} any more", word_of(*kind))),
+            PeerChange::Silent { kind } => (Tone::Bad, format!("receives no {}", word_of(*kind))),
+            PeerChange::Heard { kind, gap_ms } => {
+                let gap = *gap_ms as f64 / 1000.0;
+                (Tone::Good, format!("receives {} again, after {gap:.3} s", word_of(*kind)))
+            }
             PeerChange::Turn { server, tcp, change } => of_turn(*server, *tcp, change),
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {
@@ -312,6 +318,14 @@ impl Builder<'_> {
                 format!("its clock jumps {} by {by}", if way { "back" } else { "forward" })
             }
         }
+    }
+}
+
+/// What a track carries, in a word.
+fn word_of(kind: TrackKind) -> &'static str {
+    match kind {
+        TrackKind::Audio => "sound",
+        TrackKind::Video => "picture",
     }
 }
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::html::{events, json_island, key, links, shown, story, topology};
-use crate::model::{Candidate, Case, Pair, Simulation, Topology, Verdict};
+use crate::model::{Candidate, Case, Flow, Pair, Simulation, Topology, Verdict};
 use crate::result::Results;
 use crate::standing::{self, Standing};
 use crate::text::thousands;
@@ -50,6 +50,7 @@ fn run(
                 }
             }
             @if !simulation.pairs.is_empty() { div.card { h3 { "Connections" } (pairs(&simulation.pairs, passed)) } }
+            @if !simulation.media.is_empty() { div.card { h3 { "Media" } (media(&simulation.media)) } }
             @if !simulation.probes.is_empty() {
                 p.probes {
                     span.label { "Rare situations met" } " "
@@ -70,6 +71,27 @@ fn pairs(pairs: &[Pair], passed: bool) -> Markup {
             table.pairs {
                 thead { tr { th scope="col" { "Pair" } th.number scope="col" { "Since" } th scope="col" { "Path" } th scope="col" { "Addresses" } th.number scope="col" { "Attempts" } } }
                 tbody { @for pair in pairs { (pair_row(pair, passed)) } }
+            }
+        }
+    }
+}
+
+fn media(flows: &[Flow]) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="Media" {
+            table.media {
+                thead { tr { th scope="col" { "Track" } th scope="col" { "Kind" } th.number scope="col" { "Packets" } th.number scope="col" { "Lost" } th.number scope="col" { "Longest gap" } } }
+                tbody {
+                    @for flow in flows {
+                        tr {
+                            th scope="row" { (shown(&flow.from)) " → " (shown(&flow.to)) }
+                            td { (shown(&flow.kind)) }
+                            td.number { (thousands(flow.packets as usize)) }
+                            td.number { (thousands(flow.lost as usize)) }
+                            td.number { (format!("{:.1} s", flow.longest_gap)) }
+                        }
+                    }
+                }
             }
         }
     }

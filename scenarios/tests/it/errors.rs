@@ -191,6 +191,36 @@ fn stun_and_turn_servers() {
         &actor("run = ['node']\nturn-credential = 'wrong'"),
         "x.toml:11: `turn-credential` is for Glare's own clients, and this is a program: remove it",
     );
+    begins(&actor("media = []"), "x.toml:10: `media` is empty: name \"audio\" or \"video\", or remove the key");
+    begins(&actor("media = ['audio', 'audio']"), "x.toml:10: `media`: `audio` is listed twice");
+    begins(&actor("media = ['sound']"), "x.toml:10: `media`: `sound` must be \"video\" or \"audio\"");
+    begins(&actor("media = 'audio'"), "x.toml:10: `media` must be a list such as [\"audio\", \"video\"], or a table");
+    begins(&actor("media = { interval = '20ms' }"), "x.toml:10: `media` needs `tracks`: a list in [ ]");
+    begins(
+        &actor("media = { tracks = ['audio'], interval = '2s' }"),
+        "x.toml:10: `interval`: 2s must be from 2ms to 1s",
+    );
+    begins(&actor("media = { tracks = ['audio'], size = '2kB' }"), "x.toml:10: `size`: 2000B must be from 1B to 1200B");
+    begins(
+        &actor("webrtc = false\nmedia = ['audio']"),
+        "x.toml:11: `media` is for WebRTC, and the actor has `webrtc = false`: remove one",
+    );
+    begins(
+        &actor("runs = 'chromium'\nmedia = ['audio']"),
+        "x.toml:11: `media`: a browser sends sound and picture of its own: remove it",
+    );
+    begins(
+        &actor("[[step]]\nat = '1s'\ndo = 'media'\nactor = 'cam'\nkind = 'audio'\nenabled = false"),
+        "x.toml:10: `cam` cannot turn audio on or off: it sends none; add `media = [\"audio\"]` to it, at 1s",
+    );
+    begins(
+        &actor("media = ['audio']\n[[step]]\nat = '1s'\ndo = 'add-track'\nactor = 'cam'\nkind = 'audio'"),
+        "x.toml:11: `cam` cannot add a track: it sends audio already at 1s",
+    );
+    begins(
+        &actor("webrtc = false\n[[step]]\nat = '1s'\ndo = 'add-track'\nactor = 'cam'\nkind = 'audio'"),
+        "x.toml:14: `cam` cannot add a track: it has `webrtc = false`",
+    );
     begins(&actor("runs = 'chromum'"), "x.toml:10: `runs`: `chromum` is not a valid browser; did you mean `chromium`?");
     begins(
         &actor("run = ['node']\nruns = 'chromium'"),
@@ -240,7 +270,7 @@ fn stun_and_turn_servers() {
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `media`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -794,7 +824,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `media`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
             "z".repeat(60)
         ),
     );

@@ -157,6 +157,15 @@ ice-transport-policy = "relay"
 [[actor]]
 name = "ben"
 turn-credential = "wrong"
+media = { tracks = ["audio", "video"], interval = "20ms", size = "1kB" }
+[[actor]]
+name = "cam"
+media = ["audio"]
+[[step]]
+at = "1s"
+do = "add-track"
+actor = "cam"
+kind = "video"
 [[step]]
 at = "1s"
 do = "power-loss"

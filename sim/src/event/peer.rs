@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use scenarios::MediaKind;
 use serde::Serialize;
 
 use crate::event::TransportAddress;
@@ -123,7 +124,7 @@ pub enum PeerChange {
     /// The other side has not answered a check on the selected pair for 30 s, so this side has no consent to send there
     /// and sends no more data until an answer arrives. RFC 7675 §5.1.
     ConsentExpired,
-    /// The other side's track was added to the connection. Only a browser has tracks.
+    /// The other side's track was added to the connection.
     Track {
         /// What it carries.
         kind: TrackKind,
@@ -132,6 +133,43 @@ pub enum PeerChange {
     Plays {
         /// What it carries.
         kind: TrackKind,
+    },
+    /// This side began or stopped to send packets of a track.
+    Sends {
+        /// What it carries.
+        kind: TrackKind,
+        /// Whether it began.
+        on: bool,
+    },
+    /// No packet of the other side's track has arrived for two seconds.
+    Silent {
+        /// What it carries.
+        kind: TrackKind,
+    },
+    /// Packets of a track that had fallen silent arrive again.
+    Heard {
+        /// What it carries.
+        kind: TrackKind,
+        /// The time since the last packet, milliseconds.
+        gap_ms: u64,
+    },
+    /// What a connection that ends has sent of a track.
+    MediaSent {
+        /// What it carries.
+        kind: TrackKind,
+        /// The number of packets.
+        packets: u64,
+    },
+    /// What a connection that ends has received of a track.
+    MediaReceived {
+        /// What it carries.
+        kind: TrackKind,
+        /// The number of packets.
+        packets: u64,
+        /// How many the sequence numbers show to be missing. RFC 3550 §6.4.1.
+        lost: u64,
+        /// The longest time between two packets, of those that were not reported as silence; milliseconds.
+        gap_ms: u64,
     },
 }
 
@@ -143,6 +181,34 @@ pub enum TrackKind {
     Audio,
     /// A picture.
     Video,
+}
+
+impl TrackKind {
+    /// Its name, as in SDP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
+impl From<MediaKind> for TrackKind {
+    fn from(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::Audio => Self::Audio,
+            MediaKind::Video => Self::Video,
+        }
+    }
+}
+
+impl From<TrackKind> for MediaKind {
+    fn from(kind: TrackKind) -> Self {
+        match kind {
+            TrackKind::Audio => Self::Audio,
+            TrackKind::Video => Self::Video,
+        }
+    }
 }
 
 /// What happens to an allocation at a TURN server. RFC 8656 §6.

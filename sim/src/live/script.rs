@@ -481,7 +481,8 @@ impl Selection<'_> {
             | Command::Reject
             | Command::Suspend
             | Command::Resume
-            | Command::Media(..) => Some(command.clone()),
+            | Command::Media(..)
+            | Command::AddTrack(_) => Some(command.clone()),
         }
     }
 }

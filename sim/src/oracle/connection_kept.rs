@@ -119,7 +119,7 @@ fn belong_together(pair: &Pair, pairs: &[Pair], cx: &OracleCx<'_>) -> bool {
 }
 
 /// Whether a link on the way of two actors is, or becomes, too bad for a connection.
-fn has_poor_link(actors: [ActorIndex; 2], cx: &OracleCx<'_>) -> bool {
+pub(crate) fn has_poor_link(actors: [ActorIndex; 2], cx: &OracleCx<'_>) -> bool {
     let scenario = cx.scenario;
     let is_poor = |link: &Link| link.ways().into_iter().any(is_poor);
     let first = [&scenario.server.link].into_iter().chain(actors.iter().map(|actor| &scenario.actors[*actor].link));

@@ -171,6 +171,7 @@ fn of_peer(node: NodeId, PeerEvent { peer, attempt, change }: &PeerEvent, cx: &m
         PeerChange::Ice { state: IceState::Failed } => cx.probe("ice-failed"),
         PeerChange::RolledBack => cx.probe("rolled-back"),
         PeerChange::IceRestart => cx.probe("ice-restarted"),
+        PeerChange::Silent { .. } => cx.probe("media-silent"),
         PeerChange::Selected { local, remote } => {
             if remote.kind == CandidateKind::Prflx {
                 cx.probe("peer-reflexive");

@@ -83,6 +83,7 @@ oracles! {
     connection_kept::ConnectionKept,
     connection_ended::ConnectionEnded,
     tracks_arrive::TracksArrive,
+    media_flows::MediaFlows,
     nothing_leaked::NothingLeaked,
     expected_probes::ExpectedProbes,
 }

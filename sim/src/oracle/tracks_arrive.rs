@@ -1,5 +1,5 @@
-//! Descriptions that reach the other side unchanged agree on the tracks too. Only browsers have tracks; Glare's own clients
-//! reject them, so none is expected from those.
+//! Descriptions that reach the other side unchanged agree on the tracks too. Browsers send theirs at once and always. The
+//! tracks of Glare's own clients, which can be turned off, are judged by [`super::media_flows`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,6 +59,10 @@ impl Oracle for TracksArrive {
 
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
         for ((node, peer), Tracks { awaited, since }) in &self.0 {
+            let others = cx.with_owner(*node, peer);
+            if !cx.scenario.media().is_empty() && !others.iter().all(|node| is_browser(*node, cx)) {
+                continue;
+            }
             let is_up = cx.model.peer_connections.get(*node, peer).is_some_and(|connection| connection.is_open());
             if !is_up || since.is_none_or(|since| cx.now().time < since + BEGINS) {
                 continue;
@@ -73,4 +77,8 @@ impl Oracle for TracksArrive {
             }
         }
     }
+}
+
+fn is_browser(node: NodeId, cx: &OracleCx<'_>) -> bool {
+    cx.actor(node).is_some_and(|actor| cx.scenario.actors[actor].runs.is_some())
 }

@@ -29,6 +29,7 @@ pub(super) fn of(scenario: &Scenario, command: &scenarios::Command) -> (Command,
             let on = if *enabled { "on" } else { "off" };
             (Command::Media(*kind, *enabled), format!("turn {} {on}", kind.name()))
         }
+        scenarios::Command::AddTrack(kind) => (Command::AddTrack(*kind), format!("add {}", kind.name())),
     };
     let what: Arc<str> = what.into();
     let fault = match command {

@@ -21,13 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenarios::{
-    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, Move, NatReboot, NetworkAction, NetworkIndex,
-    PacketFate, Scenario, Step, WorldAction,
+    Action, ActorIndex, IceServerIndex, Link, Machine, MachineAction, MediaKind, Move, NatReboot, NetworkAction,
+    NetworkIndex, PacketFate, Scenario, Step, WorldAction,
 };
 
 use crate::dialects::Dialects;
 use crate::event::{Fault, Line, NodeId, Recorder, What};
 use crate::peer::client::{Command, Directory, Families, Moved, StepCommand};
+use crate::peer::stack::MediaSections;
 pub(crate) use client_program::command_of as client_command_of;
 pub(crate) use error::StageError;
 use in_force::InForce;
@@ -328,6 +329,7 @@ impl<G: Ground> Stage<G> {
             recorder: self.ground.recorder().clone(),
             node: self.ground.machine(Machine::Actor(actor)),
             beside_programs: self.scenario.actors.iter().any(|actor| actor.program.is_some() || actor.runs.is_some()),
+            sections: sections(&self.scenario),
             timing: self.scenario.timing,
             seed: self.seed.rotate_left(32) ^ actor.0 as u64,
         };
@@ -392,4 +394,13 @@ impl<G: Ground> Stage<G> {
     fn no_effect(&self, node: NodeId, step: &Step, why: &str) {
         self.record(node, Fault::NoEffect { line: Line(step.line), why: why.into() });
     }
+}
+
+/// The media sections of every connection: of what anybody sends. Who sends nothing receives what others send.
+fn sections(scenario: &Scenario) -> MediaSections {
+    let at_first =
+        |kind: &MediaKind| scenario.actors.iter().flat_map(|actor| &actor.media).any(|media| media.has(*kind));
+    let known = scenario.media();
+    let offered = known.iter().filter(|kind| at_first(kind)).map(|kind| (*kind).into()).collect();
+    MediaSections { known: known.into_iter().map(Into::into).collect(), offered }
 }

@@ -17,7 +17,7 @@ use crate::event::{MachineEvent, NodeId, Recorder, What};
 use crate::peer::client::{self, Directory, Families, StepCommand};
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::IceServer;
-use crate::peer::stack::StackFactory;
+use crate::peer::stack::{MediaSections, StackFactory};
 
 /// What the program of an actor receives at its start.
 pub(crate) struct ProgramConfig {
@@ -35,6 +35,8 @@ pub(crate) struct ProgramConfig {
     pub(crate) node: NodeId,
     /// Whether other actors are programs that are not part of Glare.
     pub(crate) beside_programs: bool,
+    /// The media sections of its connections.
+    pub(crate) sections: MediaSections,
     /// When its connections send ICE checks.
     pub(crate) timing: Timing,
     /// Determines its random numbers.
@@ -44,7 +46,7 @@ pub(crate) struct ProgramConfig {
 impl ProgramConfig {
     /// The settings of a client of this crate.
     pub(crate) fn into_client(self) -> client::Config {
-        let Self { actor, spoken, contacts, directory, servers, beside_programs, timing, seed, .. } = self;
+        let Self { actor, spoken, contacts, directory, servers, beside_programs, sections, timing, seed, .. } = self;
         client::Config {
             name: actor.name.as_str().into(),
             plays: actor.plays,
@@ -59,6 +61,8 @@ impl ProgramConfig {
             ice_transport_policy: actor.ice_transport_policy,
             heartbeat: servers.heartbeat,
             webrtc: actor.webrtc,
+            media: actor.media,
+            sections,
             keys: servers.keys,
             beside_programs,
             timing,

@@ -19,6 +19,7 @@ mod links;
 mod live;
 mod loss;
 mod matrix;
+mod media;
 #[allow(dead_code)] // some of its defects show in cases alone
 #[path = "../../../conformance/tests/it/mini.rs"]
 mod mini;

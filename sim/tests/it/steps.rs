@@ -103,6 +103,7 @@ fn a_step_without_effect_is_a_violation_with_its_line() {
         ("reject'\nactor = 'uwe'", "uwe cannot reject the call: nobody is calling it"),
         ("hangup'\nactor = 'uma'\nwith = 'udo'", "uma cannot hang up on udo: there is no call between them"),
         ("offer'\nactor = 'uma'\nwith = 'udo'", "uma cannot offer to udo: it is not in a call with that user"),
+        ("media'\nactor = 'ana'\nkind = 'audio'\nenabled = false", "ana cannot turn audio off: it has no such track"),
         ("media'\nactor = 'udo'\nkind = 'audio'\nenabled = false", "udo cannot turn audio off: it is not in a call"),
         ("power-loss'\nmachine = 'cam'", "cam cannot lose power: it has none"),
         ("boot'\nmachine = 'ana'", "ana cannot boot: it is already running"),

@@ -87,7 +87,8 @@ impl Kept<'_> {
                     | Command::Reject
                     | Command::Suspend
                     | Command::Resume
-                    | Command::Media(..) => command.clone(),
+                    | Command::Media(..)
+                    | Command::AddTrack(_) => command.clone(),
                 };
                 Action::Actor((self.actor)(*actor)?, command)
             }

@@ -210,6 +210,7 @@ fn simpler_actors(search: &mut Search<'_>) {
         actor.ice_transport_policy = IceTransportPolicy::default();
         actor.turn_credential = TurnCredential::default();
     });
+    each_actor(search, |actor| actor.media = None);
     each_actor(search, |actor| actor.program = None);
     each_actor(search, |actor| actor.stack = Stack::default());
 }

@@ -32,6 +32,7 @@ pub(super) fn lines(command: &Command, known_as: impl Fn(&str) -> Vec<String>) -
         | Command::Accept
         | Command::Reject
         | Command::Media(..)
+        | Command::AddTrack(_)
         | Command::Suspend
         | Command::Resume
         | Command::Moved(_) => Err("its role cannot do that"),

@@ -81,6 +81,11 @@ impl Codec {
         self.spoken.file.has_event(event)
     }
 
+    /// Whether the dialect has a message for this.
+    pub(super) fn speaks(&self, operation: Operation) -> bool {
+        self.spoken.file.shape(operation).is_some()
+    }
+
     /// The path and the query to connect to. `base` is the path of the server's URL, with its query.
     pub(super) fn path(&self, base: &str) -> String {
         let values = self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();

@@ -9,7 +9,9 @@ use super::Config;
 use super::scripted::Script;
 use super::step::NoEffect;
 use super::streams::FromServer;
-use crate::event::{ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, What};
+use crate::event::{
+    ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, TrackKind, What,
+};
 use crate::peer::agent::Agent;
 use crate::peer::gather::IceServer;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
@@ -199,6 +201,16 @@ impl ClientCx {
     /// Sends a new offer on the connection to a peer, or opens a connection.
     pub(super) fn renegotiate(&mut self, peer: &PeerName) -> Result<(), NoEffect> {
         self.command(|connections, now| connections.renegotiate(peer, now))
+    }
+
+    /// Turns a track on or off.
+    pub(super) fn switch_track(&mut self, kind: TrackKind, on: bool) -> Result<(), NoEffect> {
+        self.command(|connections, _| connections.switch_track(kind, on))
+    }
+
+    /// Sends another track to every peer.
+    pub(super) fn add_track(&mut self, kind: TrackKind) -> Result<(), NoEffect> {
+        self.command(|connections, now| connections.add_track(kind, now))
     }
 
     /// Handles a signal that arrived.

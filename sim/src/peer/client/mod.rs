@@ -26,7 +26,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scenarios::{Framing, IceTransportPolicy, MediaKind, Role, Timing};
+use dialect::Operation;
+use scenarios::{Framing, IceTransportPolicy, MediaKind, Role, Timing, Tracks};
 use server::net::Network;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -37,7 +38,7 @@ use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::{Gatherer, IceServer};
 use crate::peer::negotiation::Negotiation;
-use crate::peer::stack::{self, KeyLog, StackFactory};
+use crate::peer::stack::{self, KeyLog, MediaSections, StackFactory};
 use codec::Codec;
 use cx::{ClientCx, Media, Outgoing};
 pub use directory::Directory;
@@ -80,6 +81,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Whether it makes real WebRTC connections; if not, a script stands in for them.
     pub webrtc: bool,
+    /// The tracks that it sends.
+    pub media: Option<Tracks>,
+    /// The media sections of its connections.
+    pub(crate) sections: MediaSections,
     /// The log for the secrets of its DTLS sessions, if they are kept.
     pub keys: Option<KeyLog>,
     /// Whether programs of others may be its peers, which expect more of candidates than Glare's own clients do.
@@ -115,6 +120,8 @@ pub enum Command {
     Reject,
     /// Turn the camera or the microphone on or off.
     Media(MediaKind, bool),
+    /// Send another track to every peer.
+    AddTrack(MediaKind),
     /// Stand still until it is resumed.
     Suspend,
     /// Go on after it was suspended.
@@ -265,10 +272,10 @@ fn agent(
     epoch: Instant,
 ) -> io::Result<Agent> {
     let has_sockets = stacks.is_some();
-    let Config { name, keys, timing, ice_transport_policy: policy, .. } = config;
+    let Config { name, keys, timing, ice_transport_policy: policy, sections, .. } = config;
     let stacks = match stacks {
         Some(stacks) => stacks,
-        None => stack::factory(config.stack, name, keys.as_ref(), *timing, *policy)?,
+        None => stack::factory(config.stack, name, keys.as_ref(), *timing, *policy, sections.clone())?,
     };
     let mut negotiation = Negotiation::new(config.name.clone(), stacks, epoch);
     if config.beside_programs {
@@ -276,6 +283,9 @@ fn agent(
     }
     if meeting::Meeting::of(&config.spoken.file) == Some(meeting::Meeting::Offered) {
         negotiation.offers_openly_only();
+    }
+    if let Some(tracks) = &config.media {
+        negotiation.send_tracks(tracks.clone());
     }
     let mut gatherer = Gatherer::new(config.ice_servers.clone(), config.ice_transport_policy, config.seed);
     if !has_sockets {
@@ -425,10 +435,23 @@ impl<N: Network> Client<N> {
                 Ok(())
             }
             Command::Resume => Err("it is not suspended"),
+            Command::Media(kind, on) => self.switch(*kind, *on, command),
+            Command::AddTrack(kind) => self.cx.add_track((*kind).into()),
             Command::Say(text) => self.cx.say(text),
             Command::IceRestart(name) => any(self.engine.known_as(name, &self.cx), |id| self.cx.restart_ice(id)),
             _ => self.engine.on_command(command, &mut self.cx),
         }
+    }
+
+    /// Turns a track on or off. If the dialect has a message for it, the other side is told, and it is no mistake if there
+    /// is no such track: then the users only say so.
+    fn switch(&mut self, kind: MediaKind, on: bool, command: &Command) -> Result<(), NoEffect> {
+        if !self.engine.speaker().codec.speaks(Operation::Media) {
+            return self.cx.switch_track(kind.into(), on);
+        }
+        self.engine.on_command(command, &mut self.cx)?;
+        let _ = self.cx.switch_track(kind.into(), on);
+        Ok(())
     }
 
     async fn leave(&mut self) {

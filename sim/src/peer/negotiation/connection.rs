@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::{Candidate, CandidateKind, IceState, PeerChange};
+use super::media::Media;
+use crate::event::{Candidate, CandidateKind, DtlsState, IceState, PeerChange, TrackKind};
 use crate::peer::path::{Path, Transmit, is_stun};
 use crate::peer::sdp::Section;
 use crate::peer::stack::{
-    self, Description, DescriptionKind, Input, LocalCandidate, Stack, StackError, StackEvent, Trickled,
+    self, Description, DescriptionKind, Input, LocalCandidate, MediaPacket, Stack, StackError, StackEvent, Trickled,
 };
 
 /// Time after the last packet other than STUN at which a connection counts as quiet.
@@ -52,6 +53,11 @@ pub(super) struct Connection {
     pub(super) have_local_offer: bool,
     /// Whether to restart ICE once that offer has been answered or rolled back.
     pub(super) restart_due: bool,
+    /// Whether to send another offer then.
+    pub(super) offer_due: bool,
+    /// The tracks that the next description adds.
+    tracks: Vec<TrackKind>,
+    pub(super) media: Media,
     /// The candidates of the newest ICE generation.
     local_candidates: Vec<LocalCandidate>,
     /// The relayed candidates that the other side has signaled.
@@ -59,6 +65,8 @@ pub(super) struct Connection {
     /// Remote candidates that arrived before their description.
     pub(super) early: Vec<Trickled>,
     ice: IceState,
+    /// Whether DTLS is connected, so that there are keys for SRTP.
+    pub(super) has_keys: bool,
     channel_open: bool,
     /// When to hang up unless the connection makes progress; `None` once it is connected.
     pub(super) patience: Option<Instant>,
@@ -90,10 +98,14 @@ impl Connection {
             section: Section::default(),
             have_local_offer: false,
             restart_due: false,
+            offer_due: false,
+            tracks: Vec::new(),
+            media: Media::default(),
             local_candidates: Vec::new(),
             remote_relayed: Vec::new(),
             early: Vec::new(),
             ice: IceState::New,
+            has_keys: false,
             channel_open: false,
             patience: None,
             deadline: None,
@@ -104,6 +116,10 @@ impl Connection {
 
     /// Creates and sets the local description. Also returns whether it starts a new ICE generation.
     pub(super) fn describe(&mut self, kind: DescriptionKind, now: Instant) -> Result<(Description, bool), StackError> {
+        // A track that is added after the other side's offer gets a section of it.
+        for track in std::mem::take(&mut self.tracks) {
+            self.stack.add_track(track)?;
+        }
         let description = match kind {
             DescriptionKind::Offer => self.stack.offer(now)?,
             DescriptionKind::Answer => self.stack.answer(now)?,
@@ -178,6 +194,21 @@ impl Connection {
         Ok(Trickled::new(self.stack.add_local(&candidate)?, section, &self.local_ufrag))
     }
 
+    /// Adds a track of this side to the next description.
+    pub(super) fn add_track(&mut self, kind: TrackKind) {
+        self.tracks.push(kind);
+    }
+
+    /// Whether ICE has found a way to the other side and not given it up.
+    pub(super) fn is_reached(&self) -> bool {
+        matches!(self.ice, IceState::Connected | IceState::Completed | IceState::Disconnected)
+    }
+
+    /// Sends a packet of a track. Returns whether the other side has agreed to receive it.
+    pub(super) fn send_packet(&mut self, packet: MediaPacket, now: Instant) -> Result<bool, StackError> {
+        self.stack.send_packet(packet, now)
+    }
+
     /// Makes the next offer use new ICE credentials.
     pub(super) fn restart_ice(&mut self) {
         self.stack.restart_ice();
@@ -219,8 +250,10 @@ impl Connection {
     /// Collects everything that the stack sends and reports, and sets the time of its next call. The grid for the
     /// timers of a quiet connection begins at `epoch`.
     pub(super) fn drain(&mut self, epoch: Instant, now: Instant, out: &mut Vec<Output>) {
+        self.media.on_time(now, |change| out.push(Output::Change(change)));
         self.drain_stack(epoch, now, out);
-        let is_up = matches!(self.ice, IceState::Connected | IceState::Completed | IceState::Disconnected);
+        self.deadline = self.deadline.into_iter().chain(self.media.deadline()).min();
+        let is_up = self.is_reached();
         let Some(consent) = self.consent.as_mut().filter(|consent| is_up && !consent.has_expired) else { return };
         let expires = consent.confirmed + CONSENT;
         if expires <= now {
@@ -280,7 +313,10 @@ impl Connection {
                     let known = self.remote_relayed.iter().find(|known| known.address == remote.address);
                     PeerChange::Selected { local, remote: known.copied().unwrap_or(remote) }
                 }
-                StackEvent::Dtls(state) => PeerChange::Dtls { state },
+                StackEvent::Dtls(state) => {
+                    self.has_keys = state == DtlsState::Connected;
+                    PeerChange::Dtls { state }
+                }
                 StackEvent::ChannelOpen => {
                     self.channel_open = true;
                     PeerChange::ChannelOpen
@@ -292,6 +328,10 @@ impl Connection {
                 StackEvent::Text(text) => PeerChange::ChannelReceived { text },
                 StackEvent::Track(kind) => PeerChange::Track { kind },
                 StackEvent::Plays(kind) => PeerChange::Plays { kind },
+                StackEvent::Packet { kind, number } => {
+                    self.media.arrived(kind, number, now, |change| out.push(Output::Change(change)));
+                    continue;
+                }
                 StackEvent::Gathered(candidate) => {
                     out.push(Output::Gathered(candidate));
                     continue;

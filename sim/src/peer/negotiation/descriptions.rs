@@ -70,10 +70,14 @@ impl Negotiation {
         Ok(())
     }
 
-    /// Called when no local offer is pending any more: restarts ICE if that had to wait.
+    /// Called when no local offer is pending any more: restarts ICE or offers a new track if that had to wait.
     fn on_stable(&mut self, peer: &PeerName, now: Instant) {
-        if self.connection(peer).is_some_and(|connection| connection.restart_due) {
+        let Some(connection) = self.connection(peer) else { return };
+        let offer_due = std::mem::take(&mut connection.offer_due);
+        if connection.restart_due {
             self.restart_ice(peer, now);
+        } else if offer_due {
+            self.offer_change(peer, now);
         }
     }
 

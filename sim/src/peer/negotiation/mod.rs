@@ -7,6 +7,7 @@
 mod connection;
 mod demux;
 mod descriptions;
+mod media;
 mod openly;
 mod patience;
 mod payload;
@@ -92,6 +93,8 @@ pub(crate) struct Negotiation {
     openly_only: bool,
     /// Whether signals can be sent. While they cannot, no connection times out and none is offered.
     signaling: bool,
+    /// The sound and picture that the client sends to all peers.
+    sources: Option<media::Sources>,
     outputs: VecDeque<Output>,
     /// A buffer that is reused to save allocations.
     drained: Vec<connection::Output>,
@@ -113,6 +116,7 @@ impl Negotiation {
             unnamed: BTreeMap::new(),
             openly_only: false,
             signaling: false,
+            sources: None,
             outputs: VecDeque::new(),
             drained: Vec::new(),
         }
@@ -367,6 +371,7 @@ impl Negotiation {
             }
         }
         self.drained = drained;
+        self.start_media(peer, now);
     }
 
     fn on_change(&mut self, peer: &PeerName, change: PeerChange, now: Instant) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::{self, Connection};
+use super::media::Sources;
 use super::payload::{Nothing, Payload};
 use super::{ENDED_MAX, Negotiation, Output, Remote};
 use crate::event::{Closed, PeerChange, PeerName, SignalKind};
@@ -40,11 +41,12 @@ impl Negotiation {
             let patience = connection.and_then(|c| c.patience).filter(|_| self.signaling);
             [connection.and_then(|c| c.deadline), patience, remote.offer_again.filter(|_| self.signaling)]
         });
-        deadlines.flatten().min()
+        deadlines.flatten().chain(self.media_deadline()).min()
     }
 
     /// Handles the deadlines that have passed.
     pub(crate) fn on_time(&mut self, now: Instant) {
+        self.on_media(now);
         for peer in self.peers() {
             if let Some(connection) = self.connection(&peer)
                 && connection.deadline.is_some_and(|deadline| deadline <= now)
@@ -80,6 +82,7 @@ impl Negotiation {
         remote.offer_again = None;
         let mut connection = Connection::new(self.stacks.open(offerer, now)?, offerer, now);
         connection.patience = Some(remote.patience(offerer, now));
+        self.sources.iter().flat_map(Sources::kinds).for_each(|kind| connection.add_track(kind));
         if let Some(session) = session {
             let early = std::mem::take(&mut remote.early);
             connection.early =
@@ -161,6 +164,7 @@ impl Negotiation {
             connection::Output::Transmit(transmit) => Some(Output::Transmit(transmit)),
             connection::Output::Change(_) | connection::Output::Gathered(_) => None,
         }));
+        self.note_totals(peer);
         self.note(peer, PeerChange::Closed { why });
         self.demux.remove(peer);
         if let Some(remote) = self.remotes.get_mut(peer) {

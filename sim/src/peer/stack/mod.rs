@@ -5,6 +5,7 @@ mod description;
 mod keys;
 mod pacing;
 mod rtc;
+mod rtc_media;
 #[cfg(feature = "str0m")]
 mod str0m;
 
@@ -55,6 +56,16 @@ pub(crate) trait Stack: Send {
     /// Sends a text on the data channel.
     fn send(&mut self, text: &str, now: Instant) -> Result<(), StackError>;
 
+    /// Adds a track of this side, which the next description has.
+    fn add_track(&mut self, kind: TrackKind) -> Result<(), StackError> {
+        Err(StackError::from(format!("this WebRTC stack sends no {}", kind.name())))
+    }
+
+    /// Sends an RTP packet of a track. Returns whether the other side has agreed to receive it; if not, none is sent.
+    fn send_packet(&mut self, _packet: MediaPacket, _now: Instant) -> Result<bool, StackError> {
+        Ok(false)
+    }
+
     /// Ends the connection. [`poll`](Self::poll) returns what is still to be sent.
     fn close(&mut self) -> Result<(), StackError>;
 
@@ -88,9 +99,13 @@ pub(crate) fn factory(
     keys: Option<&KeyLog>,
     timing: Timing,
     policy: IceTransportPolicy,
+    sections: MediaSections,
 ) -> io::Result<Box<dyn StackFactory>> {
     match stack {
-        scenarios::Stack::Rtc => Ok(Box::new(RtcFactory::new(name, keys, timing, policy).map_err(io::Error::other)?)),
+        scenarios::Stack::Rtc => {
+            let factory = RtcFactory::new(name, keys, timing, policy, sections);
+            Ok(Box::new(factory.map_err(io::Error::other)?))
+        }
         #[cfg(feature = "str0m")]
         scenarios::Stack::Str0m => {
             Ok(Box::new(str0m::Str0mFactory::new(name, keys, timing).map_err(io::Error::other)?))
@@ -106,9 +121,33 @@ const LACKING: &str = "this program was compiled without the WebRTC stack `str0m
 
 /// Why the actors of a scenario cannot have their WebRTC stacks in this program.
 pub(crate) fn lacking(scenario: &scenarios::Scenario) -> Option<String> {
+    let is_mute = |actor: &&scenarios::Actor| actor.stack == scenarios::Stack::Str0m && actor.media.is_some();
+    if let Some(actor) = scenario.actors.iter().find(is_mute) {
+        let name = &actor.name;
+        return Some(format!("`{name}` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends sound and picture here"));
+    }
     let lacks = |actor: &&scenarios::Actor| actor.stack == scenarios::Stack::Str0m && !cfg!(feature = "str0m");
     let actor = scenario.actors.iter().find(lacks)?;
     Some(format!("`{}` has `stack = \"{}\"`, but {LACKING}", actor.name, actor.stack.name()))
+}
+
+/// A packet of a track, without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MediaPacket {
+    pub(crate) kind: TrackKind,
+    /// Its sequence number. RFC 3550 §5.1.
+    pub(crate) number: u16,
+    /// The length of its payload.
+    pub(crate) bytes: u16,
+}
+
+/// The media sections of a client's connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MediaSections {
+    /// The kinds that it knows codecs for; it rejects others.
+    pub(crate) known: Vec<TrackKind>,
+    /// Of these, the kinds for which its offers have a section, also to only receive them.
+    pub(crate) offered: Vec<TrackKind>,
 }
 
 /// An input of a stack.
@@ -146,8 +185,14 @@ pub(crate) enum StackEvent {
     Gathered(Trickled),
     /// The other side's track arrives, or is about to.
     Track(TrackKind),
-    /// The first of that track has been received: of a picture, a frame was decoded.
+    /// The first of that track has been received: of a picture, a frame was decoded. Not from a stack that reports
+    /// packets.
     Plays(TrackKind),
+    /// A packet of that track was received, with this sequence number.
+    Packet {
+        kind: TrackKind,
+        number: u16,
+    },
 }
 
 /// An error of a stack, with the stack's own message.

@@ -28,12 +28,13 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use scenarios::{IceTransportPolicy, Timing};
 
 use super::pacing::{CHECK_INTERVAL, CHECKS_MAX, Pacing};
+use super::rtc_media::{self, RtcMedia};
 use super::{
-    Description, DescriptionKind, Input, KeyLog, LocalCandidate, Output, Stack, StackError, StackEvent, StackFactory,
-    Trickled,
+    Description, DescriptionKind, Input, KeyLog, LocalCandidate, MediaPacket, MediaSections, Output, Stack, StackError,
+    StackEvent, StackFactory, Trickled,
 };
 use crate::event::TransportAddress;
-use crate::event::{Candidate, CandidateKind, DtlsState, IceState};
+use crate::event::{Candidate, CandidateKind, DtlsState, IceState, TrackKind};
 use crate::peer::path::{Path, Transmit};
 
 /// The component of all candidates: there is one transport.
@@ -62,6 +63,7 @@ pub(crate) struct RtcFactory {
     provider: Arc<dyn RTCCryptoProvider>,
     timing: Timing,
     policy: IceTransportPolicy,
+    media: MediaSections,
 }
 
 /// Which side opens the DTLS association: the value of `a=setup` in this side's answers. RFC 8842 §5.
@@ -81,12 +83,13 @@ impl RtcFactory {
         keys: Option<&KeyLog>,
         timing: Timing,
         policy: IceTransportPolicy,
+        media: MediaSections,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = rtc::crypto::default_provider()?;
         let provider = keys.map_or(provider.clone(), |keys| keys.overhear(provider));
         let params = CertificateParams::new(vec![name.to_owned()])?;
         let certificate = RTCCertificate::generate(provider.crypto(), SignatureScheme::EcdsaP256Sha256, params)?;
-        Ok(Self { certificate, provider, timing, policy })
+        Ok(Self { certificate, provider, timing, policy, media })
     }
 }
 
@@ -104,16 +107,22 @@ impl StackFactory for RtcFactory {
                 .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX));
         }
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![self.certificate.clone()]);
-        let mut connection = RTCPeerConnectionBuilder::new()
+        let mut builder = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration.build())
-            .with_setting_engine(settings.build())
-            .build(now)?;
+            .with_setting_engine(settings.build());
+        if !self.media.known.is_empty() {
+            builder = builder
+                .with_media_engine(rtc_media::engine(&self.media.known)?)
+                .with_interceptor_registry(rtc_media::reports());
+        }
+        let mut connection = builder.build(now)?;
         if offerer {
             connection.create_data_channel(CHANNEL, None)?;
         }
+        let media = RtcMedia::new(&mut connection, &self.media, offerer, now)?;
         let (ice, dtls, outputs) = (IceState::New, DtlsState::New, VecDeque::new());
         let policy = self.policy;
-        Ok(Box::new(Rtc { connection, channel: None, setup: None, ice, dtls, pacing, policy, now, outputs }))
+        Ok(Box::new(Rtc { connection, media, channel: None, setup: None, ice, dtls, pacing, policy, now, outputs }))
     }
 }
 
@@ -137,6 +146,7 @@ fn with_setup(sdp: &str, setup: Setup) -> String {
 /// A connection of the crate `rtc`.
 struct Rtc {
     connection: RTCPeerConnection,
+    media: RtcMedia,
     channel: Option<RTCDataChannelId>,
     /// This side's role in the DTLS association, once the first answer has decided it.
     setup: Option<Setup>,
@@ -178,7 +188,11 @@ impl Stack for Rtc {
                 Setup::Passive => Setup::Active,
             });
         }
-        Ok(self.connection.set_remote_description(now, description(kind, &remote.sdp))?)
+        self.connection.set_remote_description(now, description(kind, &remote.sdp))?;
+        for track in self.media.announced(&remote.sdp) {
+            self.report(StackEvent::Track(track));
+        }
+        Ok(())
     }
 
     fn roll_back(&mut self, now: Instant) -> Result<(), StackError> {
@@ -240,6 +254,15 @@ impl Stack for Rtc {
         let id = self.channel.ok_or(Error::ErrDataChannelNotOpen)?;
         let mut channel = self.connection.data_channel(id).ok_or(Error::ErrDataChannelNotOpen)?;
         Ok(channel.send_text(now, text)?)
+    }
+
+    fn add_track(&mut self, kind: TrackKind) -> Result<(), StackError> {
+        self.media.add(&mut self.connection, kind)
+    }
+
+    fn send_packet(&mut self, packet: MediaPacket, now: Instant) -> Result<bool, StackError> {
+        self.now = now;
+        Ok(self.media.send(&mut self.connection, packet, now)?)
     }
 
     fn close(&mut self) -> Result<(), StackError> {
@@ -342,8 +365,17 @@ impl Rtc {
             }
         }
         while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
-            if let RTCMessage::DataChannelMessage(_, message) = message {
-                self.report(StackEvent::Text(String::from_utf8_lossy(&message.data).into()));
+            match message {
+                RTCMessage::DataChannelMessage(_, message) => {
+                    self.report(StackEvent::Text(String::from_utf8_lossy(&message.data).into()));
+                }
+                RTCMessage::RtpPacket(track, packet) => {
+                    let number = packet.header.sequence_number;
+                    if let Some(kind) = RtcMedia::kind_of(&mut self.connection, &track) {
+                        self.report(StackEvent::Packet { kind, number });
+                    }
+                }
+                _ => {}
             }
         }
         let dtls = self.connection.sctp().map_or(DtlsState::New, |sctp| dtls_state(sctp.transport().state()));

@@ -41,6 +41,8 @@ impl Client {
             heartbeat: Duration::from_secs(20),
             webrtc: false,
             stack: scenarios::Stack::Rtc,
+            media: None,
+            sections: crate::peer::stack::MediaSections::default(),
             keys: None,
             beside_programs: false,
             timing: scenarios::Timing::default(),
