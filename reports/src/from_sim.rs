@@ -19,6 +19,7 @@ use crate::model::{
 };
 use crate::place::line_of;
 use crate::replay::Replay;
+use crate::shares;
 
 /// Longer texts are cut: a scenario may send megabytes.
 const TEXT_CHARS_MAX: usize = 1_000;
@@ -72,11 +73,13 @@ pub fn case_of_outcome(
             })
             .collect();
     }
+    let pairs: Vec<Pair> = pairs.into_iter().map(|(_, pair)| pair).collect();
     case.simulation = Some(Box::new(Simulation {
         hash: Some(outcome.hash.to_string()),
         events: record.events.len(),
         events_file,
-        pairs: pairs.into_iter().map(|(_, pair)| pair).collect(),
+        population: outcome.scenario.population.as_ref().map(|mix| shares::of(&mix.source, &pairs)),
+        pairs,
         media: flows(record),
         probes: outcome.probes.iter().map(|(probe, hits)| ((*probe).to_owned(), *hits)).collect(),
         topology: (detail == Detail::Full).then(|| topology(&outcome.scenario)),
@@ -149,6 +152,7 @@ fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
         events_file: None,
         capture: None,
         pairs: Vec::new(),
+        population: None,
         media: Vec::new(),
         probes: BTreeMap::new(),
         topology: None,
@@ -222,7 +226,10 @@ fn layer(what: &What) -> Layer {
         What::Nat(_) => Layer::Nat,
         What::Signaling(_) => Layer::Signaling,
         What::Peer(peer) => match &peer.change {
-            PeerChange::Mapped { .. } | PeerChange::Turn { .. } => Layer::Stun,
+            PeerChange::Mapped { .. }
+            | PeerChange::Turn { .. }
+            | PeerChange::IceServers { .. }
+            | PeerChange::NoIceServers { .. } => Layer::Stun,
             PeerChange::Described { .. } | PeerChange::RolledBack => Layer::Signaling,
             PeerChange::Dtls { .. } => Layer::Dtls,
             PeerChange::ChannelOpen

@@ -63,6 +63,7 @@ mod place;
 mod replay;
 mod result;
 mod sarif;
+mod shares;
 mod standing;
 mod style;
 mod summary;

@@ -347,6 +347,9 @@ pub struct Simulation {
     /// Pairs of clients that had a connection or tried to connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
+    /// How the pairs of a population connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<Population>,
     /// The tracks that clients sent to each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<Flow>,
@@ -393,6 +396,19 @@ pub struct Pair {
     /// The candidates that each side gathered in the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<[Vec<Candidate>; 2]>,
+}
+
+/// How the pairs of a population connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Population {
+    /// Where the shares of its NATs come from.
+    pub source: String,
+    /// The number of pairs.
+    pub pairs: usize,
+    /// How many are connected without a relay at the end.
+    pub direct: usize,
+    /// How many are connected through a relay.
+    pub relayed: usize,
 }
 
 /// A track from one client to another, over all of their connections.

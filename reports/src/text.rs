@@ -13,6 +13,7 @@ use crate::evidence::{Evidence, Evidences, sentence};
 use crate::from_sim::{Detail, flows, node_name, pairs, unusual_stack};
 use crate::model::Pair;
 use crate::replay::Replay;
+use crate::shares;
 use crate::standing::{self, Standing};
 use crate::style::{self, FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
@@ -133,8 +134,16 @@ fn connections(out: &mut String, outcome: &Outcome, width: Width) -> fmt::Result
         return Ok(());
     }
     writeln!(out, "\n{HEADING}Connections{HEADING:#}")?;
+    let population = outcome.scenario.population.as_ref();
+    if let Some(mix) = population {
+        let all: Vec<_> = pairs.iter().map(|(_, pair)| pair.clone()).collect();
+        writeln!(out, "  {}", shares::of(&mix.source, &all).words())?;
+        writeln!(out, "  {FAINT}NATs: {}{FAINT:#}", mix.source)?;
+    }
     let mut table = Table::indented(2).right(1);
-    for ([a, b], pair) in &pairs {
+    // Of a population, only what is not as with most.
+    let is_shown = |pair: &&([NodeId; 2], Pair)| population.is_none() || Standing::of(&pair.1) != Standing::Connected;
+    for ([a, b], pair) in pairs.iter().filter(is_shown) {
         let name = format!("{} ⇄ {}", pair.between[0], pair.between[1]);
         let time = match (pair.since, &pair.past) {
             (Some(since), _) => format!("{since:.3} s"),

@@ -239,6 +239,16 @@ impl DryRun<'_> {
             Action::Machine(machine, MachineAction::PowerLoss) => self.power(*machine, false, step),
             Action::Machine(machine, MachineAction::Boot) => self.power(*machine, true, step),
             Action::Machine(Machine::Actor(actor), MachineAction::Move(_)) => self.doubt(|one| one == *actor),
+            Action::Machine(machine, MachineAction::NewSecret) => {
+                let is_down = match machine {
+                    Machine::IceServer(index) => self.ice_servers_down.contains(index),
+                    Machine::Server | Machine::Actor(_) => self.server_down,
+                };
+                if is_down {
+                    let message = format!("`new-secret`: the machine is down at {}", show(step.at));
+                    self.problems.report(step.line, message);
+                }
+            }
             Action::Machine(_, MachineAction::Move(_)) => {}
             Action::Machine(Machine::Server, MachineAction::Link(_)) => self.doubt(|_| true),
             Action::Machine(Machine::IceServer(_), MachineAction::Link(_)) => {}

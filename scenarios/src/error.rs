@@ -98,7 +98,7 @@ pub(crate) fn quote(text: &str) -> String {
 /// The valid words that are similar to a wrong one, and a list of all: `; did you mean …? (what: …)`.
 pub fn instead<'a>(wrong: &str, what: &str, right: impl Iterator<Item = &'a str> + Clone) -> String {
     /// A longer list would hide the message.
-    const SHOWN: usize = 24;
+    const SHOWN: usize = 32;
     let near = nearest(wrong, right.clone());
     let near = if near.is_empty() { String::new() } else { format!("; did you mean {}?", list(near, "or")) };
     let more = right.clone().skip(SHOWN).count();

@@ -9,11 +9,12 @@ use crate::assign;
 use crate::draft::{Draft, INTERNET, Net, SERVER};
 use crate::error::{Problems, instead, quote, unknown};
 use crate::file::{ActorEntry, File, Joins};
-use crate::ice::{self, IceTransportPolicy};
+use crate::ice::{self, IceTransportPolicy, UsedServers};
 use crate::ipv6;
 use crate::link::{Link, LinkEntry, OneWay};
 use crate::nat::NatBehavior;
 use crate::packet;
+use crate::population::{Drawn, POPULATION};
 use crate::profile::NatKeys;
 use crate::role::Role;
 use crate::scenario::{Actor, Machine, NetworkIndex, Scenario, ServerSetup, Stack};
@@ -31,7 +32,7 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(20);
 /// The default room.
 pub(crate) const ROOM: &str = "demo";
 /// Maximum number of actors: the number for which the internet of [`address`] has room.
-const ACTORS_MAX: usize = 50_000;
+pub(crate) const ACTORS_MAX: usize = 50_000;
 /// Maximum number of networks in a chain, each behind the next.
 const DEPTH_MAX: usize = 8;
 
@@ -42,13 +43,14 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         problems.report(file.duration.line, "`duration` must be longer than 0s");
     }
     let link = file.link.over(LINK);
+    let drawn = Drawn::of(file, problems);
     let profiles = look_up_profiles(file, problems);
-    let nets = sort(nets(file, &profiles, problems)?, problems)?;
+    let nets = sort(nets(file, &profiles, &drawn, problems)?, problems)?;
     let network_names: BTreeMap<String, NetworkIndex> =
         nets.iter().enumerate().map(|(index, net)| (net.name.clone(), NetworkIndex(index))).collect();
     let ice_servers = ice::servers(file, link, problems);
     let draft = Draft { network_names, ice_servers, ..Draft::default() };
-    let draft = add_actors(file, link, &profiles, draft, problems);
+    let draft = add_actors(file, link, (&profiles, &drawn), draft, problems);
     let draft = ipv6::families(file, &nets, draft, problems);
     check_unnamed(&draft, problems);
     ice::check_names(file, &draft, problems);
@@ -79,6 +81,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
         server,
         ice_servers: draft.ice_servers,
         networks: draft.networks,
+        population: file.population.as_ref().map(|entry| entry.value.population()),
         actors: draft.actors,
         steps,
         packets,
@@ -90,6 +93,7 @@ pub(crate) fn expand(file: &File, problems: &Problems) -> Option<Scenario> {
 fn look_up_profiles(file: &File, problems: &Problems) -> BTreeMap<String, Profile> {
     let mut profiles = BTreeMap::new();
     let own = file.actors.iter().filter_map(|actor| actor.value.nat.as_ref());
+    let own = own.filter(|nat| nat.value != POPULATION);
     for name in file.networks.iter().map(|network| &network.value.nat).chain(own) {
         match profile(&name.value) {
             Some(profile) => {
@@ -101,11 +105,18 @@ fn look_up_profiles(file: &File, problems: &Problems) -> BTreeMap<String, Profil
             }
         }
     }
+    let mixed = file.population.iter().flat_map(|entry| entry.value.profiles());
+    profiles.extend(mixed.filter_map(|name| Some((name.to_owned(), profile(name)?))));
     profiles
 }
 
 /// All networks, including those that belong to one actor, in the order of the file.
-fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &Problems) -> Option<Vec<Net<'a>>> {
+fn nets<'a>(
+    file: &'a File,
+    profiles: &'a BTreeMap<String, Profile>,
+    drawn: &Drawn<'a>,
+    problems: &Problems,
+) -> Option<Vec<Net<'a>>> {
     const NO_LINK: &LinkEntry = &LinkEntry::NONE;
     let mut nets = Vec::new();
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
@@ -138,10 +149,11 @@ fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &
         });
     }
     let mut made = 0;
-    for Lined { value: actor, .. } in &file.actors {
-        let Some(profile) = actor.nat.as_ref().and_then(|nat| profiles.get(&nat.value)) else { continue };
-        let nat = behavior(profile, actor.overrides.as_ref(), problems);
-        if nat.is_none() {
+    for (index, Lined { value: actor, .. }) in file.actors.iter().enumerate() {
+        let Some(first) = drawn.profile(index, actor, 0).and_then(|name| profiles.get(name)) else { continue };
+        let has_one = actor.nat.as_ref().is_some_and(|nat| nat.value != POPULATION);
+        let nat = behavior(first, actor.overrides.as_ref().filter(|_| has_one), problems);
+        if nat.is_none() && has_one {
             if let Some(behind) = &actor.behind {
                 problems.report(behind.line, open_behind(&actor.name.value.0));
             }
@@ -152,12 +164,21 @@ fn nets<'a>(file: &'a File, profiles: &'a BTreeMap<String, Profile>, problems: &
             problems.report(actor.name.line, format!("more than {ACTORS_MAX} actors"));
             break;
         }
-        for name in names(actor) {
+        for (number, name) in names(actor).enumerate() {
+            let (profile, nat) = if has_one {
+                (first, nat.clone())
+            } else {
+                let drawn = drawn.profile(index, actor, number).and_then(|name| profiles.get(name));
+                let Some((profile, nat)) = drawn.and_then(|profile| Some((profile, profile.behavior.clone()?))) else {
+                    continue;
+                };
+                (profile, Some(nat))
+            };
             add(Net {
                 name,
                 line: actor.name.line,
                 profile,
-                nat: nat.clone(),
+                nat,
                 behind: actor.behind.as_ref(),
                 subnet: None,
                 external: None,
@@ -255,13 +276,13 @@ fn sort<'a>(nets: Vec<Net<'a>>, problems: &Problems) -> Option<Vec<Net<'a>>> {
 fn add_actors(
     file: &File,
     link: Link,
-    profiles: &BTreeMap<String, Profile>,
+    (profiles, drawn): (&BTreeMap<String, Profile>, &Drawn<'_>),
     mut draft: Draft,
     problems: &Problems,
 ) -> Draft {
     let lan = file.lan.over(LAN);
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
-    for Lined { value: entry, .. } in &file.actors {
+    for (index, Lined { value: entry, .. }) in file.actors.iter().enumerate() {
         let line = entry.name.line;
         let mut claim = |name: &str| {
             if name == SERVER {
@@ -291,18 +312,29 @@ fn add_actors(
             continue;
         }
         let ice_servers = ice::of_actor(entry.ice_servers.as_ref(), &draft.ice_servers, problems);
+        let from_config = entry.ice_servers.as_ref().filter(|used| matches!(used.value, UsedServers::FromConfig));
+        if let Some(used) = from_config.filter(|_| file.server.program.is_some()) {
+            let message =
+                "`ice-servers`: only the reference server has `/api/config`, and [server] has `run`: name the machines";
+            problems.report(used.line, message);
+        }
+        let ice_from_config = from_config.is_some();
         // The profile `open` has no NAT, so it creates no network for the actor.
-        let own = entry.nat.as_ref().and_then(|nat| profiles.get(&nat.value)?.behavior.as_ref());
+        let own = |number| profiles.get(drawn.profile(index, entry, number)?)?.behavior.as_ref();
         for (number, name) in names(entry).enumerate() {
             if !claim(&name) {
                 break;
             }
-            let network = entry.network.as_ref().map(|network| &network.value).or(own.map(|_| &name));
+            let network = entry.network.as_ref().map(|network| &network.value).or(own(number).map(|_| &name));
             let network = network.and_then(|network| draft.network_names.get(network).copied());
             let joins = joins(entry, number, file.duration.value, problems);
             draft.actor_names.insert(name.clone(), first + number..first + number + 1);
             let plays = entry.plays.as_ref().map_or(Role::default(), |plays| plays.value);
-            let room = plays.only_room().unwrap_or(ROOM);
+            let room = entry.room.as_ref().map_or(plays.only_room().unwrap_or(ROOM), |room| &room.value);
+            let room = match &entry.per_room {
+                Some(per_room) => format!("{room}-{}", number / per_room.value as usize + 1),
+                None => room.to_owned(),
+            };
             draft.actors.push(Actor {
                 name,
                 network,
@@ -312,10 +344,11 @@ fn add_actors(
                 link: entry.link.over(if network.is_some() { lan } else { link }),
                 plays,
                 over: entry.over.as_ref().map_or(plays.framing(), |over| over.value),
-                room: entry.room.as_ref().map_or(room, |room| &room.value).to_owned(),
+                room,
                 joins,
                 webrtc: entry.webrtc,
                 ice_servers: ice_servers.clone(),
+                ice_from_config,
                 ice_transport_policy: entry.ice_transport_policy.as_ref().map_or_else(Default::default, |it| it.value),
                 turn_credential: entry.turn_credential.as_ref().map_or_else(Default::default, |it| it.value),
                 media: entry.media.as_ref().map(|media| media.value.clone()),

@@ -10,10 +10,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Problems, instead, list, quote};
-use crate::ice::{IceServerEntry, IceTransportPolicy, TurnCredential, TurnEntry};
+use crate::ice::{IceServerEntry, IceTransportPolicy, TurnCredential, TurnEntry, UsedServers};
 use crate::ipv6::Ipv6Entry;
 use crate::link::LinkEntry;
 use crate::packet::PacketEntry;
+use crate::population::PopulationEntry;
 use crate::profile::NatKeys;
 use crate::role::{Framing, Role};
 use crate::scenario::{Browser, ClientProgram, MediaKind, ServerProgram, Stack, Timing, bad_variable};
@@ -40,6 +41,7 @@ pub(crate) struct File {
     /// The default of links of hosts behind NATs.
     pub(crate) lan: LinkEntry,
     pub(crate) networks: Vec<Lined<NetworkEntry>>,
+    pub(crate) population: Option<Lined<PopulationEntry>>,
     pub(crate) actors: Vec<Lined<ActorEntry>>,
     pub(crate) steps: Vec<Lined<StepEntry>>,
     pub(crate) packets: Vec<Lined<PacketEntry>>,
@@ -98,7 +100,7 @@ pub(crate) struct ActorEntry {
     pub(crate) room: Option<Lined<String>>,
     pub(crate) joins: Option<Lined<Joins>>,
     pub(crate) webrtc: bool,
-    pub(crate) ice_servers: Option<Lined<Vec<Lined<String>>>>,
+    pub(crate) ice_servers: Option<Lined<UsedServers>>,
     pub(crate) ice_transport_policy: Option<Lined<IceTransportPolicy>>,
     pub(crate) turn_credential: Option<Lined<TurnCredential>>,
     pub(crate) media: Option<Lined<Tracks>>,
@@ -110,6 +112,8 @@ pub(crate) struct ActorEntry {
     pub(crate) stack: Option<Lined<Stack>>,
     pub(crate) count: Option<Lined<u32>>,
     pub(crate) every: Option<Lined<Duration>>,
+    /// How many of them share a room.
+    pub(crate) per_room: Option<Lined<u32>>,
 }
 
 /// When an actor joins.
@@ -153,6 +157,7 @@ pub(crate) enum Verb {
     Heal,
     Stall(Names, Lined<Duration>),
     ClockJump(Names, Lined<Jump>),
+    NewSecret(Names),
     Move { actors: Names, network: Lined<String>, address: Option<Lined<Ipv4Addr>>, link: Box<LinkEntry> },
     Suspend(Names),
     Resume(Names),
@@ -207,6 +212,7 @@ const VERBS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("stall", &["machine", "time"]),
     ("clock-jump", &["machine", "by"]),
+    ("new-secret", &["machine"]),
     ("move", &["actor", "network", "address", "link"]),
     ("suspend", &["actor"]),
     ("resume", &["actor"]),
@@ -232,6 +238,7 @@ impl File {
         let link = table.optional("link");
         let lan = table.optional("lan");
         let networks = table.optional("network");
+        let population = table.optional("population");
         let actors = table.optional::<Vec<Lined<ActorEntry>>>("actor");
         let steps = table.optional("step");
         let packets = table.optional("packet");
@@ -259,6 +266,7 @@ impl File {
             link: link.map(|link| link.value).unwrap_or_default(),
             lan: lan.map(|lan| lan.value).unwrap_or_default(),
             networks: networks.map(|networks| networks.value).unwrap_or_default(),
+            population,
             actors: actors?.value,
             steps: steps.map(|steps| steps.value).unwrap_or_default(),
             packets: packets.map(|packets| packets.value).unwrap_or_default(),
@@ -433,6 +441,7 @@ impl Read for ActorEntry {
         let stack = table.optional("stack");
         let count = table.optional("count");
         let every = table.optional("every");
+        let per_room = table.optional("per-room");
         table.finish();
         if let Some(room) = room.as_ref().filter(|room| room.value.is_empty()) {
             problems.report(room.line, "`room` must not be empty");
@@ -461,6 +470,7 @@ impl Read for ActorEntry {
             stack,
             count,
             every,
+            per_room,
         };
         entry.check(problems);
         Some(entry)
@@ -520,6 +530,15 @@ impl ActorEntry {
                 );
             } else if let Some(media) = &self.media {
                 problems.report(media.line, "`media`: a browser sends sound and picture of its own: remove it");
+            }
+        }
+        if let Some(per_room) = &self.per_room {
+            if self.count.is_none() {
+                let message = "`per-room` distributes several actors over rooms: add `count`";
+                problems.report(per_room.line, message);
+            } else if role.only_room().is_some() {
+                let message = format!("`per-room`: a `{}` chooses no room: remove it", role.name());
+                problems.report(per_room.line, message);
             }
         }
         if let (Some(every), None) = (&self.every, &self.count) {
@@ -673,6 +692,7 @@ impl Verb {
                 let (machine, by) = (names(table, "machine"), table.required("by"));
                 Some(Self::ClockJump(machine?, by?))
             }
+            "new-secret" => names(table, "machine").map(Self::NewSecret),
             "move" => {
                 let (actors, network) = (names(table, "actor"), table.required("network"));
                 let address = table.optional("address");

@@ -211,15 +211,44 @@ pub(crate) fn check_names(file: &File, draft: &Draft, problems: &Problems) {
     }
 }
 
+/// The key `ice-servers` of an actor.
+#[derive(Debug)]
+pub(crate) enum UsedServers {
+    /// Names of machines.
+    Named(Vec<Lined<String>>),
+    /// What the signaling server lists at `/api/config`.
+    FromConfig,
+}
+
+/// The word for what the signaling server lists.
+pub(crate) const FROM_CONFIG: &str = "from-config";
+
+impl Read for UsedServers {
+    const RIGHT: &'static str = "a list of machines such as [\"server\"], or \"from-config\"";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(word) if *word == FROM_CONFIG => Some(Self::FromConfig),
+            DeValue::String(word) => {
+                let message = format!("`{name}`: {} must be {}", quote(word), Self::RIGHT);
+                problems.report(problems.line(&value.span()), message);
+                None
+            }
+            DeValue::Array(_) => Vec::read(value, name, problems).map(Self::Named),
+            _ => mistyped(value, name, problems),
+        }
+    }
+}
+
 /// The machines that the key `ice-servers` of an actor names; without it, all that there are. Reports unknown names.
-pub(crate) fn of_actor(
-    named: Option<&Lined<Vec<Lined<String>>>>,
-    servers: &[IceServer],
-    problems: &Problems,
-) -> Vec<Machine> {
-    let Some(named) = named else { return all(servers.len()) };
+pub(crate) fn of_actor(used: Option<&Lined<UsedServers>>, servers: &[IceServer], problems: &Problems) -> Vec<Machine> {
+    let named = match used.map(|used| &used.value) {
+        None => return all(servers.len()),
+        Some(UsedServers::FromConfig) => return vec![Machine::Server],
+        Some(UsedServers::Named(named)) => named,
+    };
     let mut machines = Vec::new();
-    for name in &named.value {
+    for name in named {
         let index = servers.iter().position(|server| server.name == name.value);
         let machine = match index {
             Some(index) => Machine::IceServer(IceServerIndex(index)),

@@ -16,6 +16,7 @@
 //! | `ice` | STUN and TURN servers: types, keys and names |
 //! | `tracks` | sound and picture of actors: types and keys |
 //! | `link` | links: types, keys, and how they are written |
+//! | `population` | a mix of NATs from which those of many actors are drawn |
 //! | `packet` | single packets whose fate the scenario decides: types, keys and names |
 //! | `shipped` | the scenarios and profiles that are part of the program |
 //! | `stories` | what generated stories may contain: story profiles and their files |
@@ -43,6 +44,7 @@ mod link;
 mod load;
 mod nat;
 mod packet;
+mod population;
 mod probes;
 mod profile;
 mod role;
@@ -63,6 +65,7 @@ pub use link::{GilbertElliott, Jitter, Link, OneWay, Oversized, Queue};
 pub use load::{load, parse, read_file};
 pub use nat::*;
 pub use packet::{Fate, PacketFate, PacketKind, PacketName};
+pub use population::Population;
 pub use probes::PROBES;
 pub use role::{Dialect, Framing, Role};
 pub use scenario::*;

@@ -16,6 +16,7 @@ use crate::ipv6::{self, Addresses, Ipv6Network};
 use crate::link::Link;
 use crate::nat::{NatBehavior, NatReboot};
 use crate::packet::PacketFate;
+use crate::population::Population;
 use crate::role::{Framing, Role};
 use crate::tracks::Tracks;
 use crate::value::{Word, word};
@@ -43,6 +44,9 @@ pub struct Scenario {
     pub ice_servers: Vec<IceServer>,
     /// Private networks. Each network comes before those behind it.
     pub networks: Vec<Network>,
+    /// The mix from which the NATs of actors were drawn, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub population: Option<Population>,
     /// The actors that take part.
     pub actors: Vec<Actor>,
     /// The steps, in order of time.
@@ -196,6 +200,9 @@ pub struct Actor {
     pub webrtc: bool,
     /// The machines whose STUN and TURN servers it uses. An actor that is a program of others uses the first one's STUN.
     pub ice_servers: Vec<Machine>,
+    /// Whether it requests the addresses and credentials of these servers from the signaling server, before it joins.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ice_from_config: bool,
     /// Which candidates it uses.
     pub ice_transport_policy: IceTransportPolicy,
     /// Which credential it presents to TURN servers.
@@ -524,6 +531,9 @@ pub enum MachineAction {
         /// Milliseconds; negative: back.
         ms: i64,
     },
+    /// Its TURN server takes another shared secret: the credentials that were issued before are wrong from then on. Only for
+    /// TURN servers of Glare.
+    NewSecret,
     /// It leaves its network for another, without a word: what its sockets were bound at is gone. Only for actors.
     Move(Move),
 }

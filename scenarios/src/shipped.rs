@@ -20,6 +20,11 @@ pub struct Shipped {
 }
 
 impl Shipped {
+    /// Whether a run of it takes so long that tests leave it out.
+    pub fn is_slow(&self) -> bool {
+        self.name == "internet-1k"
+    }
+
     /// Its path in the repository.
     pub fn path(&self) -> String {
         format!("scenarios/{}/{}.toml", self.group, self.name)
@@ -103,10 +108,13 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "ipv6" / "ipv6-only",
     "mobility" / "wifi-to-cellular",
     "mobility" / "page-suspended",
+    "population" / "internet-100",
+    "population" / "internet-1k",
     "turn" / "relay-only",
     "media" / "call-with-media",
     "media" / "media-through-turn",
     "turn" / "turn-fallback",
+    "turn" / "turn-from-config",
     "turn" / "turn-tcp",
     "turn" / "turn-slow",
     "turn" / "turn-server-down",

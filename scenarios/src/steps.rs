@@ -81,6 +81,7 @@ impl LookUp<'_> {
             Verb::ClockJump(names, by) => {
                 self.programs_only("clock-jump", names, MachineAction::ClockJump { ms: by.value.0 })
             }
+            Verb::NewSecret(names) => self.turn_servers(names),
             Verb::Move { actors, network, .. } => self.moves(number, line, actors, network),
             Verb::Suspend(names) => self.clients("suspend", names, &Command::Suspend),
             Verb::Resume(names) => self.clients("resume", names, &Command::Resume),
@@ -128,6 +129,26 @@ impl LookUp<'_> {
             }
         }
         machines.into_iter().map(|machine| Action::Machine(machine, action)).collect()
+    }
+
+    /// A new secret for TURN servers. Reports machines that have none, or one of others.
+    fn turn_servers(&self, names: &Names) -> Vec<Action> {
+        let machines = self.machines(names);
+        for machine in &machines {
+            let wrong = match *machine {
+                Machine::Server if self.server.turn.is_none() => "has no TURN server: add `turn = true`",
+                Machine::IceServer(index) => match &self.draft.ice_servers[index] {
+                    server if server.turn.is_none() => "has no TURN server: remove `turn = false`",
+                    server if server.program.is_some() => "has `run`, and only the program can change its secret",
+                    _ => continue,
+                },
+                Machine::Actor(_) => "is an actor: name a machine with a TURN server",
+                Machine::Server => continue,
+            };
+            let line = names.first().map_or(0, |first| first.line);
+            self.problems.report(line, format!("`new-secret`: `{}` {wrong}", self.name(*machine)));
+        }
+        machines.into_iter().map(|machine| Action::Machine(machine, MachineAction::NewSecret)).collect()
     }
 
     /// The moves of actors to another network.

@@ -35,6 +35,7 @@ pub fn write(scenario: &Scenario) -> String {
     for network in &scenario.networks {
         file.network(network);
     }
+    file.population();
     for actor in &scenario.actors {
         file.actor(actor);
     }
@@ -197,6 +198,14 @@ impl<'a> Writer<'a> {
         (8..=30).rev().map(|prefix| Subnet::new(base, prefix)).find(fits).unwrap_or(Subnet::new(base, 24))
     }
 
+    fn population(&mut self) {
+        let Some(population) = &self.scenario.population else { return };
+        self.text.push_str("\n[population]\n");
+        self.key("source", &population.source);
+        let shares = population.shares.iter().map(|(profile, ppm)| (profile.as_str(), quoted(&format!("{ppm}ppm"))));
+        self.raw("shares", &table(&shares.collect::<Vec<_>>()));
+    }
+
     fn actor(&mut self, actor: &Actor) {
         self.element("actor");
         self.key("name", &actor.name);
@@ -228,7 +237,9 @@ impl<'a> Writer<'a> {
         if !actor.webrtc {
             self.raw("webrtc", "false");
         }
-        if actor.ice_servers != ice::all(self.scenario.ice_servers.len()) {
+        if actor.ice_from_config {
+            self.key("ice-servers", ice::FROM_CONFIG);
+        } else if actor.ice_servers != ice::all(self.scenario.ice_servers.len()) {
             let names: Vec<&str> = actor.ice_servers.iter().map(|machine| self.machine(*machine)).collect();
             self.raw("ice-servers", &list(&names));
         }
@@ -266,6 +277,7 @@ impl<'a> Writer<'a> {
                     MachineAction::Link(_) => "link",
                     MachineAction::Stall(_) => "stall",
                     MachineAction::ClockJump { .. } => "clock-jump",
+                    MachineAction::NewSecret => "new-secret",
                     MachineAction::Move(_) => "move",
                 };
                 self.key("do", verb);

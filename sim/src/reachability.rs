@@ -50,7 +50,7 @@ use std::time::Duration;
 
 use scenarios::{
     Action, ActorIndex, Dependence, FilterState, Hairpinning, IceServerIndex, IceTransportPolicy, Machine,
-    MachineAction, NatBehavior, NetworkIndex, Pooling, Scenario, TurnCredential, Unsolicited, WorldAction,
+    MachineAction, NatBehavior, NetworkIndex, Pooling, Scenario, Step, TurnCredential, Unsolicited, WorldAction,
 };
 
 /// Maximum number of the other agent's candidates that an agent keeps.
@@ -165,6 +165,11 @@ impl Place {
         Self { nats, has_ipv4: addresses.ipv4.is_some(), ipv6, stun, turn, is_relay_only }
     }
 
+    /// The same place without STUN and TURN servers.
+    pub(crate) fn without_servers(self) -> Self {
+        Self { stun: None, turn: None, ..self }
+    }
+
     fn network(&self, family: Family) -> Realm {
         match family {
             Family::Ipv4 => self.nats.last().map(|(network, _)| *network),
@@ -209,9 +214,14 @@ fn turn(scenario: &Scenario, actor: ActorIndex, machine: Machine, number: usize)
         Action::World(WorldAction::Shutdown) if machine == Machine::Server => false,
         _ => is_up,
     });
-    let is_sure = turn.credential_lifetime.is_none_or(|lifetime| lifetime >= scenario.duration);
+    // After another secret, an older credential is wrong.
+    let renews = |step: &Step| step.action == Action::Machine(machine, MachineAction::NewSecret);
+    let is_sure = turn.credential_lifetime.is_none_or(|lifetime| lifetime >= scenario.duration)
+        && !scenario.steps.iter().any(renews);
     let has_ipv6 = scenario.addresses(machine).ipv6.is_some();
-    is_up.then_some(Turn { machine: number, is_sure, has_tcp: turn.tcp, has_ipv6 })
+    // The server lists only UDP.
+    let has_tcp = turn.tcp && !actor.ice_from_config;
+    is_up.then_some(Turn { machine: number, is_sure, has_tcp, has_ipv6 })
 }
 
 /// The type of candidate at one end of a working path, the least preferred first. RFC 8445 §5.1.2.2.

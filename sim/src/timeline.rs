@@ -259,6 +259,11 @@ impl Builder<'_> {
                 let gap = *gap_ms as f64 / 1000.0;
                 (Tone::Good, format!("receives {} again, after {gap:.3} s", word_of(*kind)))
             }
+            PeerChange::IceServers { servers, relays } => {
+                let servers = if *servers == 1 { "1 ICE server".to_owned() } else { format!("{servers} ICE servers") };
+                (Tone::Plain, format!("gets {servers} from /api/config, {relays} of them with TURN"))
+            }
+            PeerChange::NoIceServers { why } => (Tone::Bad, format!("gets no ICE servers from /api/config: {why}")),
             PeerChange::Turn { server, tcp, change } => of_turn(*server, *tcp, change),
             PeerChange::Error { text } => (Tone::Bad, format!("error: {text}")),
             PeerChange::Closed { why } => match why {
@@ -313,6 +318,7 @@ impl Builder<'_> {
             Fault::Move { to } => format!("moves to {to}"),
             Fault::Suspend => "is suspended".to_owned(),
             Fault::Resume => "is resumed".to_owned(),
+            Fault::NewSecret => "TURN server takes another secret".to_owned(),
             Fault::ClockJump { ms } => {
                 let (by, way) = (scenarios::show_time(Duration::from_millis(ms.unsigned_abs())), *ms < 0);
                 format!("its clock jumps {} by {by}", if way { "back" } else { "forward" })

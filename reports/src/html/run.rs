@@ -49,7 +49,13 @@ fn run(
                     (details(case, topology))
                 }
             }
-            @if !simulation.pairs.is_empty() { div.card { h3 { "Connections" } (pairs(&simulation.pairs, passed)) } }
+            @if !simulation.pairs.is_empty() { div.card {
+                h3 { "Connections" }
+                @if let Some(population) = &simulation.population {
+                    p { (population.words()) ". " span.faint { "NATs: " (shown(&population.source)) } }
+                }
+                (pairs(&simulation.pairs, passed))
+            } }
             @if !simulation.media.is_empty() { div.card { h3 { "Media" } (media(&simulation.media)) } }
             @if !simulation.probes.is_empty() {
                 p.probes {

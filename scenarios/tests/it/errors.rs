@@ -191,6 +191,41 @@ fn stun_and_turn_servers() {
         &actor("run = ['node']\nturn-credential = 'wrong'"),
         "x.toml:11: `turn-credential` is for Glare's own clients, and this is a program: remove it",
     );
+    begins(
+        &actor("ice-servers = 'from-confg'"),
+        "x.toml:10: `ice-servers`: `from-confg` must be a list of machines such as [\"server\"], or \"from-config\"",
+    );
+    begins(
+        &format!("{}\n[server]\nrun = ['node']", actor("ice-servers = 'from-config'")),
+        "x.toml:10: `ice-servers`: only the reference server has `/api/config`, and [server] has `run`: name the machines",
+    );
+    begins(
+        &actor("nat = 'population'"),
+        "x.toml:10: `nat`: there is no [population] to draw from: add one, or name a profile",
+    );
+    let population =
+        |shares: &str| format!("[population]\nsource = 'a survey'\nshares = {shares}\n{}", actor("nat = 'population'"));
+    begins(&population("{ symmetric = '90%' }"), "x.toml:10: `shares`: together they are 90 %, not 100 %");
+    begins(
+        &population("{ symetric = '100%' }"),
+        "x.toml:10: unknown NAT profile `symetric`; did you mean `symmetric`?",
+    );
+    begins(
+        &population("{ symmetric = '100%' }").replace("[[actor]]", "[[actor]]\noverride = { udp-blocked = true }"),
+        "x.toml:12: `override`: the NATs of a population differ: remove it, or name a profile in `nat`",
+    );
+    begins(&actor("per-room = 2"), "x.toml:10: `per-room` distributes several actors over rooms: add `count`");
+    begins(
+        &actor("plays = 'user'\ncount = 4\nper-room = 2"),
+        "x.toml:12: `per-room`: a `user` chooses no room: remove it",
+    );
+    let secret = |machine: &str| format!("[[step]]\nat = '1s'\ndo = 'new-secret'\nmachine = '{machine}'");
+    begins(&secret("server"), "x.toml:11: `new-secret`: `server` has no TURN server: add `turn = true`");
+    begins(&secret("ana"), "x.toml:11: `new-secret`: `ana` is an actor: name a machine with a TURN server");
+    begins(
+        &format!("[[ice-server]]\nname = 'turn'\nrun = ['turnserver']\n{}", secret("turn")),
+        "x.toml:14: `new-secret`: `turn` has `run`, and only the program can change its secret",
+    );
     begins(&actor("media = []"), "x.toml:10: `media` is empty: name \"audio\" or \"video\", or remove the key");
     begins(&actor("media = ['audio', 'audio']"), "x.toml:10: `media`: `audio` is listed twice");
     begins(&actor("media = ['sound']"), "x.toml:10: `media`: `sound` must be \"video\" or \"audio\"");
@@ -270,7 +305,7 @@ fn stun_and_turn_servers() {
 fn unknown_keys() {
     says(
         "[[actor]]\nname = 'cam'\njion = '1s'",
-        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `media`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
+        "x.toml:10: unknown key `jion` in [[actor]]; did you mean `joins`? (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `media`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`, `per-room`)",
     );
     says(
         "[[network]]\nname = 'n'\nnat = 'open'\nloss = '1%'",
@@ -278,7 +313,7 @@ fn unknown_keys() {
     );
     says(
         "[sever]",
-        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `stack`, `server`, `ice-server`, `link`, `lan`, `network`, `actor`, `step`, `packet`, `expect`)",
+        "x.toml:8: unknown key `sever` in a scenario; did you mean `server`? (keys: `name`, `about`, `spec`, `duration`, `idle-steps`, `timing`, `stack`, `server`, `ice-server`, `link`, `lan`, `network`, `population`, `actor`, `step`, `packet`, `expect`)",
     );
     says(
         "[server]\nheart-beat = '5s'",
@@ -337,7 +372,7 @@ fn unknown_names() {
     );
     says(
         "[[step]]\nat = '1s'\ndo = 'jion'",
-        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `power-loss`, `boot`, `shutdown`, `stall`, `clock-jump`, `move`, `suspend`, `resume`, `nat-reboot`, `partition`, `heal`, `link`)",
+        "x.toml:10: unknown verb `jion`; did you mean `join`? (verbs: `join`, `leave`, `drop`, `say`, `hangup`, `ice-restart`, `offer`, `call`, `accept`, `reject`, `media`, `add-track`, `power-loss`, `boot`, `shutdown`, `stall`, `clock-jump`, `new-secret`, `move`, `suspend`, `resume`, `nat-reboot`, `partition`, `heal`, `link`)",
     );
     says(
         "[expect]\nunconnected = [['ana', 'bin']]",
@@ -824,7 +859,7 @@ fn text_from_outside_is_shown_on_one_line() {
     says(
         &format!("{long} = 1"),
         &format!(
-            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `media`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`)",
+            "x.toml:8: unknown key `{}…` in [[actor]] (keys: `name`, `network`, `nat`, `override`, `behind`, `address`, `ipv4`, `ipv6`, `link`, `plays`, `over`, `room`, `joins`, `webrtc`, `ice-servers`, `ice-transport-policy`, `turn-credential`, `media`, `run`, `env`, `directory`, `runs`, `stack`, `count`, `every`, `per-room`)",
             "z".repeat(60)
         ),
     );
@@ -833,9 +868,9 @@ fn text_from_outside_is_shown_on_one_line() {
 #[test]
 fn names_that_are_not_shipped() {
     let names: Vec<_> = scenarios::shipped().map(|shipped| format!("`{}`", shipped.name)).collect();
-    let more = names.len().saturating_sub(24);
+    let more = names.len().saturating_sub(32);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let shipped = format!("(shipped: {}{more})", names[..names.len().min(24)].join(", "));
+    let shipped = format!("(shipped: {}{more})", names[..names.len().min(32)].join(", "));
     for (name, near) in [
         ("mesh-4", "; did you mean `mesh-3` or `mesh-6`?"),
         ("nat-reboot", "; did you mean `nat-reboot-mid-call`?"),

@@ -34,6 +34,8 @@ fn it_knows_exactly_the_keys_of_the_loader() {
         ("[link.jitter]\n", "", "/$defs/jitter/anyOf/1/properties"),
         ("[link.gilbert-elliott]\n", "", "/$defs/gilbert-elliott/anyOf/1/properties"),
         ("[expect]\n", "", "/$defs/expect/properties"),
+        ("[population]\n", "", "/$defs/population/properties"),
+        ("[[actor]]\nname = 'c'\n[actor.media]\n", "", "/$defs/actor/properties/media/anyOf/1/properties"),
         ("[[network]]\n", "", "/$defs/network/properties"),
         ("[[packet]]\n", "", "/$defs/packet/properties"),
         ("[[actor]]\n", "", "/$defs/actor/properties"),

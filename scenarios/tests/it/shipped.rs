@@ -37,7 +37,7 @@ fn every_shipped_scenario_has_jitter() {
 
 #[test]
 fn every_file_is_shipped() {
-    for group in ["basic", "negotiation", "signaling", "nat", "turn", "media"] {
+    for group in ["basic", "negotiation", "signaling", "nat", "turn", "media", "population"] {
         let shipped: BTreeSet<_> =
             shipped().filter(|shipped| shipped.group == group).map(|shipped| shipped.name.to_owned()).collect();
         assert_eq!(toml_files(group), shipped);

@@ -161,11 +161,16 @@ media = { tracks = ["audio", "video"], interval = "20ms", size = "1kB" }
 [[actor]]
 name = "cam"
 media = ["audio"]
+ice-servers = "from-config"
 [[step]]
 at = "1s"
 do = "add-track"
 actor = "cam"
 kind = "video"
+[[step]]
+at = "1s"
+do = "new-secret"
+machine = ["turn", "server"]
 [[step]]
 at = "1s"
 do = "power-loss"
@@ -187,6 +192,32 @@ relayed = [["ana", "ben"]]
     assert_eq!(again.ice_servers.iter().map(|server| server.address.octets()[3]).collect::<Vec<_>>(), [2, 77]);
     assert_eq!((again.actors[0].ice_servers.len(), again.actors[1].ice_servers.len()), (2, 3));
     assert_eq!(again.expect.relayed, Some(vec![(ActorIndex(0), ActorIndex(1))]));
+}
+
+#[test]
+fn a_population_reads_back_as_the_nats_that_were_drawn() {
+    let text = r#"name = "mix"
+duration = "20s"
+[population]
+source = "a survey of five homes"
+shares = { symmetric = "40%", open = "20%", home-linux = "40%" }
+[[actor]]
+name = "peer"
+count = 10
+per-room = 2
+nat = "population"
+"#;
+    let mut scenario = parse("mix.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let of = |profile: &str| scenario.networks.iter().filter(|network| network.profile == profile).count();
+    assert_eq!((of("symmetric"), of("home-linux"), scenario.networks.len()), (4, 4, 8));
+    assert_eq!(scenario.actors.iter().filter(|actor| actor.network.is_none()).count(), 2);
+    let rooms: Vec<_> = scenario.actors.iter().map(|actor| actor.room.as_str()).collect();
+    assert_eq!(rooms[..3], ["demo-1", "demo-1", "demo-2"]);
+    let written = write(&scenario);
+    let mut again = parse("written.toml", &written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+    forget_lines(&mut scenario);
+    forget_lines(&mut again);
+    assert_eq!(again, scenario, "{written}");
 }
 
 #[test]

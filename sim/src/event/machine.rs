@@ -84,6 +84,8 @@ pub enum Fault {
     Suspend,
     /// A client goes on.
     Resume,
+    /// A TURN server takes another shared secret.
+    NewSecret,
 }
 
 /// A line of a scenario file. It is not part of the hash of a run: a comment that moves the steps changes no run.

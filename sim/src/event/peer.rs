@@ -171,6 +171,18 @@ pub enum PeerChange {
         /// The longest time between two packets, of those that were not reported as silence; milliseconds.
         gap_ms: u64,
     },
+    /// The server has listed ICE servers for this client.
+    IceServers {
+        /// How many STUN and TURN servers.
+        servers: u16,
+        /// How many of them are TURN servers.
+        relays: u16,
+    },
+    /// The server has listed none, so that the client goes on without STUN and TURN.
+    NoIceServers {
+        /// Why.
+        why: Arc<str>,
+    },
 }
 
 /// The kinds of tracks. W3C Media Capture §4.3.1.

@@ -160,6 +160,7 @@ impl Ground for Live {
         Servers {
             signaling: self.actors[actor].proxy.address.into(),
             endpoint: Some(self.target.endpoint.clone()),
+            config: None,
             ice: Vec::new(),
             heartbeat: self.target.heartbeat,
             keys: None,

@@ -224,6 +224,7 @@ impl Script {
                 link,
                 room,
                 ice_servers,
+                ice_from_config: false,
                 ..actor.clone()
             })
         };
@@ -446,6 +447,7 @@ impl Selection<'_> {
             Action::Machine(Machine::Server, MachineAction::ClockJump { .. }) => {
                 return Err(Reason::NotOurs("`clock-jump`"));
             }
+            Action::Machine(_, MachineAction::NewSecret) => return Err(Reason::NotOurs("`new-secret`")),
             Action::World(WorldAction::Shutdown) => return Err(Reason::NotOurs("`shutdown`")),
             Action::Machine(_, MachineAction::Move(_)) => return Err(Reason::NotOurs("`move`")),
             Action::Machine(machine, action) => there(machine).map(|machine| Action::Machine(machine, *action)),

@@ -72,6 +72,7 @@ impl Oracle for ConnectionKept {
             let are_excused = [pair.a, pair.b].iter().any(|node| {
                 self.gave_up.contains(node)
                     || !cx.model.running.contains(node)
+                    || cx.model.unconfigured.contains(node)
                     || cx.has_reported_about("nobody-kept-out", *node)
             });
             if are_excused || !belong_together(pair, &pairs, cx) {

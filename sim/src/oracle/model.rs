@@ -7,7 +7,9 @@ use std::time::Duration;
 use scenarios::{Machine, Scenario};
 
 use crate::dialects::Dialects;
-use crate::event::{ClientId, Event, Fault, MachineEvent, Message, NodeId, ProgramEvent, Record, Signaling, What};
+use crate::event::{
+    ClientId, Event, Fault, MachineEvent, Message, NodeId, PeerChange, ProgramEvent, Record, Signaling, What,
+};
 use crate::oracle::call_states::CallStates;
 use crate::oracle::history::{At, History, Stay, server_of};
 use crate::oracle::signals::Signals;
@@ -59,6 +61,8 @@ pub(crate) struct Model {
     /// The notices that each client in a room has received about the others, by their ids.
     pub(crate) views: BTreeMap<NodeId, BTreeMap<ClientId, Notices>>,
     leave_notices: BTreeMap<ClientId, Vec<LeaveNotice>>,
+    /// Clients that could not get their ICE servers, and go on without.
+    pub(crate) unconfigured: BTreeSet<NodeId>,
     /// Clients whose program is running.
     pub(crate) running: BTreeSet<NodeId>,
     heartbeat: Duration,
@@ -89,6 +93,7 @@ impl Model {
             history,
             views: BTreeMap::new(),
             leave_notices: BTreeMap::new(),
+            unconfigured: BTreeSet::new(),
             running: BTreeSet::new(),
             heartbeat: scenario.server.heartbeat,
             server: server_of(record),
@@ -105,7 +110,14 @@ impl Model {
         self.time = event.at;
         match &event.what {
             What::Packet(packet) => self.tcp.advance(event, packet),
-            What::Peer(peer) => self.peer_connections.advance(event, peer),
+            What::Peer(peer) => {
+                match peer.change {
+                    PeerChange::IceServers { .. } => _ = self.unconfigured.remove(&event.node),
+                    PeerChange::NoIceServers { .. } => _ = self.unconfigured.insert(event.node),
+                    _ => {}
+                }
+                self.peer_connections.advance(event, peer);
+            }
             What::Machine(machine) if Some(event.node) == self.server => {
                 self.serves = *machine == MachineEvent::Booted;
                 self.life += u32::from(self.serves);

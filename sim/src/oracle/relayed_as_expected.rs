@@ -21,6 +21,9 @@ impl Oracle for RelayedAsExpected {
         let mut found = Vec::new();
         for (a, b) in pairs(cx) {
             let (Some(one), Some(other)) = (cx.actor(a.node), cx.actor(b.node)) else { continue };
+            if [a, b].iter().any(|stay| cx.model.unconfigured.contains(&stay.node)) {
+                continue;
+            }
             let is_listed = listed.iter().any(|&pair| pair == (one, other) || pair == (other, one));
             let places = [one, other].map(|actor| Place::of(cx.scenario, actor));
             let direct = can_connect(&places[0].without_turn(), &places[1].without_turn());

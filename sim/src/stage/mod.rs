@@ -71,6 +71,11 @@ pub(crate) trait Ground {
     /// Makes the program of a machine stand still for a time. Returns false if no program of others is running.
     fn stall(&mut self, machine: Machine, time: Duration) -> Result<bool, StageError>;
 
+    /// Gives a TURN server the secret that it has from now on. Returns false if it is not running.
+    fn renew_secret(&mut self, _machine: Machine) -> Result<bool, StageError> {
+        Ok(false)
+    }
+
     /// Moves the wall clock of a machine's program by some milliseconds. Returns false if no program of others is
     /// running.
     fn jump_clock(&mut self, machine: Machine, ms: i64) -> Result<bool, StageError>;
@@ -250,6 +255,13 @@ impl<G: Ground> Stage<G> {
                 let Servers { signaling, ice, .. } = self.ground.servers(actor);
                 if let Some(running) = &mut self.programs[actor] {
                     running.program.command(StepCommand::moved(Moved { families, signaling, ice }));
+                }
+                Ok(())
+            }
+            MachineAction::NewSecret => {
+                self.record(node, Fault::NewSecret);
+                if !self.ground.renew_secret(machine)? {
+                    self.no_effect(node, step, "cannot take another secret: it is not running");
                 }
                 Ok(())
             }

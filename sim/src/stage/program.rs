@@ -58,6 +58,7 @@ impl ProgramConfig {
             server: servers.signaling,
             endpoint: servers.endpoint,
             ice_servers: servers.ice,
+            config: servers.config,
             ice_transport_policy: actor.ice_transport_policy,
             heartbeat: servers.heartbeat,
             webrtc: actor.webrtc,
@@ -80,6 +81,8 @@ pub(crate) struct Servers {
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     /// The STUN and TURN servers.
     pub(crate) ice: Vec<IceServer>,
+    /// Where it requests them instead.
+    pub(crate) config: Option<SocketAddr>,
     /// The interval between the signaling server's pings.
     pub(crate) heartbeat: Duration,
     /// The log for the secrets of DTLS sessions, if they are kept.

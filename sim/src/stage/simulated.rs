@@ -157,6 +157,11 @@ impl Simulated {
         Name { from: self.machine(from), to: self.machine(to), kind, number }
     }
 
+    /// The secret of a machine's TURN server at this time.
+    fn secret(&self, machine: Which) -> String {
+        turn::secret(&self.scenario, machine, self.world.recorder().now())
+    }
+
     /// Gives an order to the program of others on a machine. Returns false if none runs.
     fn order(&self, machine: Which, order: Order) -> bool {
         match machine {
@@ -209,15 +214,16 @@ impl Ground for Simulated {
         // Each life of the server draws different ids, so that a client cannot mistake a new peer for one that it knew
         // before.
         let seed = self.seed.wrapping_add(self.server.starts);
+        let secret = self.secret(Which::Server);
         let config = match program {
-            None => reference::config(&self.scenario, host.addresses(), seed),
-            Some(_) => turn::ice_only(&host, host.address(), self.scenario.server.turn, seed),
+            None => reference::config(&self.scenario, host.addresses(), &secret, seed),
+            Some(_) => turn::ice_only(&host, host.address(), self.scenario.server.turn, &secret, seed),
         };
         self.server.starts += 1;
         let server = bind(&host, config);
         self.server.handle = Some(server.handle());
         self.server.ipv6 = host.addresses().ipv6.map(|ip| {
-            let config = turn::ice_only(&host, ip.into(), self.scenario.server.turn, seed ^ SEED_IPV6);
+            let config = turn::ice_only(&host, ip.into(), self.scenario.server.turn, &secret, seed ^ SEED_IPV6);
             serve(&host, config)
         });
         let (recorder, node, is_server) = (self.world.recorder().clone(), self.server.machine.node, program.is_none());
@@ -239,6 +245,7 @@ impl Ground for Simulated {
     }
 
     fn start_ice_server(&mut self, index: IceServerIndex) -> Result<bool, StageError> {
+        let secret = self.secret(Which::IceServer(index));
         let IceMachine { machine, host, handles, foreign, starts } = &mut self.ice_servers[index];
         if host.is_some() {
             return Ok(false);
@@ -252,8 +259,9 @@ impl Ground for Simulated {
             *foreign = Some(outsider::start_ice(&booted, setup, program, seed)?);
         } else {
             let turn = setup.turn;
-            let config =
-                |ip: IpAddr| turn::ice_only(&booted, ip, turn, if ip.is_ipv6() { seed ^ SEED_IPV6 } else { seed });
+            let config = |ip: IpAddr| {
+                turn::ice_only(&booted, ip, turn, &secret, if ip.is_ipv6() { seed ^ SEED_IPV6 } else { seed })
+            };
             *handles = booted.addresses().all().map(|ip| serve(&booted, config(ip))).collect();
         }
         *host = Some(booted);
@@ -286,6 +294,41 @@ impl Ground for Simulated {
         Ok(self.order(machine, Order::Stall(time)))
     }
 
+    fn renew_secret(&mut self, machine: Which) -> Result<bool, StageError> {
+        let (secret, seed) = (self.secret(machine), self.seed);
+        let reload = |handle: &server::Handle, config| {
+            handle.reload(config).expect("these settings were right when it was started");
+        };
+        match machine {
+            Which::Server => {
+                let ServerMachine { host: Some(host), handle: Some(handle), ipv6, .. } = &self.server else {
+                    return Ok(false);
+                };
+                let turn = self.scenario.server.turn;
+                reload(
+                    handle,
+                    match self.scenario.server.program {
+                        None => reference::config(&self.scenario, host.addresses(), &secret, seed),
+                        Some(_) => turn::ice_only(host, host.address(), turn, &secret, seed),
+                    },
+                );
+                for (handle, ip) in ipv6.iter().zip(host.addresses().ipv6) {
+                    reload(handle, turn::ice_only(host, ip.into(), turn, &secret, seed));
+                }
+                Ok(true)
+            }
+            Which::IceServer(index) => {
+                let IceMachine { host: Some(host), handles, .. } = &self.ice_servers[index] else { return Ok(false) };
+                let turn = self.scenario.ice_servers[index].turn;
+                for (handle, ip) in handles.iter().zip(host.addresses().all()) {
+                    reload(handle, turn::ice_only(host, ip, turn, &secret, seed));
+                }
+                Ok(!handles.is_empty())
+            }
+            Which::Actor(_) => Ok(false),
+        }
+    }
+
     fn jump_clock(&mut self, machine: Which, ms: i64) -> Result<bool, StageError> {
         Ok(self.order(machine, Order::Jump(ms.saturating_mul(1_000_000))))
     }
@@ -305,8 +348,8 @@ impl Ground for Simulated {
         // IPv6 comes first, if both have it (RFC 6724 §2.1).
         let mut shared: Vec<IpAddr> = addresses.all().filter(|ip| own.to_reach(*ip).is_some()).collect();
         // A host that has moved away from all of its families still dials, in vain.
-        let server = shared.pop().unwrap_or(setup.address.into());
-        let at = |port| SocketAddr::new(server, port);
+        let address = shared.pop().unwrap_or(setup.address.into());
+        let at = |port| SocketAddr::new(address, port);
         Servers {
             signaling: at(self
                 .server
@@ -314,7 +357,12 @@ impl Ground for Simulated {
                 .or(reference::entry(&self.scenario, actor).map(|entry| entry.port))
                 .unwrap_or_default()),
             endpoint: None,
-            ice: turn::servers_of(&self.scenario, actor, own, self.world.recorder().now()),
+            ice: if actor.ice_from_config {
+                Vec::new()
+            } else {
+                turn::servers_of(&self.scenario, actor, own, self.world.recorder().now())
+            },
+            config: actor.ice_from_config.then(|| at(server::HTTP_PORT)),
             heartbeat: setup.heartbeat,
             keys: self.world.key_log(),
         }

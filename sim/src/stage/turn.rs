@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use scenarios::{Actor, Addresses, Machine, Scenario, TurnCredential, TurnServer};
+use scenarios::{Action, Actor, Addresses, Machine, MachineAction, Scenario, Step, TurnCredential, TurnServer};
 use server::{Config, RelayAddress, STUN_PORT, TurnSettings, ephemeral_password};
 
 use crate::entropy::EPOCH;
@@ -16,13 +16,23 @@ pub(super) const SECRET: &str = "known to the servers of the scenario";
 /// How long a credential is valid that does not expire: longer than any scenario.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The settings of a TURN server.
-pub(crate) fn settings(turn: TurnServer) -> TurnSettings {
+/// The secret of a machine's TURN server at a time.
+pub(crate) fn secret(scenario: &Scenario, machine: Machine, now: Duration) -> String {
+    let renews = |step: &&Step| step.action == Action::Machine(machine, MachineAction::NewSecret);
+    match scenario.steps.iter().take_while(|step| step.at <= now).filter(renews).count() {
+        0 => SECRET.to_owned(),
+        number => format!("{SECRET}, number {number}"),
+    }
+}
+
+/// The settings of a TURN server with this secret.
+pub(crate) fn settings(turn: TurnServer, secret: String) -> TurnSettings {
     let default = TurnSettings::default();
     TurnSettings {
-        secret: Some(SECRET.to_owned()),
+        secret: Some(secret),
         // Otherwise a credential that has expired would go on to serve an allocation.
         strict_expiry: true,
+        credential_lifetime: turn.credential_lifetime.unwrap_or(FOR_EVER),
         allocation_lifetime: turn.allocation_lifetime,
         allocation_lifetime_max: turn.allocation_lifetime.max(default.allocation_lifetime_max),
         ..default
@@ -30,9 +40,12 @@ pub(crate) fn settings(turn: TurnServer) -> TurnSettings {
 }
 
 /// A server with STUN, and TURN if given, but without signaling, at one address of a machine.
-pub(crate) fn ice_only(host: &Host, at: IpAddr, turn: Option<TurnServer>, seed: u64) -> Config {
+pub(crate) fn ice_only(host: &Host, at: IpAddr, turn: Option<TurnServer>, secret: &str, seed: u64) -> Config {
     let stun = SocketAddr::new(at, STUN_PORT);
-    let turn = turn.map(|turn| TurnSettings { relay_addresses: relay_addresses(host.addresses()), ..settings(turn) });
+    let turn = turn.map(|turn| TurnSettings {
+        relay_addresses: relay_addresses(host.addresses()),
+        ..settings(turn, secret.to_owned())
+    });
     Config { listen: Vec::new(), stun: Some(stun), turn, seed, ..Config::default() }
 }
 
@@ -45,7 +58,7 @@ pub(crate) fn relay_addresses(addresses: Addresses) -> Vec<RelayAddress> {
 pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, own: Addresses, now: Duration) -> Vec<IceServer> {
     let servers = |machine: &Machine| {
         let turn = scenario.turn_server(*machine).filter(|_| actor.program.is_none());
-        let credential = turn.map(|turn| credential(actor, turn, now));
+        let credential = turn.map(|turn| credential(actor, turn, &secret(scenario, *machine, now), now));
         let tcp = turn.is_some_and(|turn| turn.tcp);
         let server = move |ip| IceServer { address: SocketAddr::new(ip, STUN_PORT), turn: credential.clone(), tcp };
         scenario.addresses(*machine).all().filter(|ip| own.to_reach(*ip).is_some()).map(server)
@@ -54,11 +67,11 @@ pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, own: Addresses, now
 }
 
 /// The credential with which an actor starts: `expiry:name`, as `/api/config` of the reference server gives it.
-fn credential(actor: &Actor, turn: TurnServer, now: Duration) -> Credential {
+fn credential(actor: &Actor, turn: TurnServer, secret: &str, now: Duration) -> Credential {
     let expiry = EPOCH + now + turn.credential_lifetime.unwrap_or(FOR_EVER);
     let username = format!("{}:{}", expiry.as_secs(), actor.name);
     let password = match actor.turn_credential {
-        TurnCredential::Valid => ephemeral_password(SECRET, &username),
+        TurnCredential::Valid => ephemeral_password(secret, &username),
         TurnCredential::Wrong => "wrong".to_owned(),
     };
     Credential { username, password }

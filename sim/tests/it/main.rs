@@ -36,6 +36,7 @@ mod oracle_relays;
 mod oracle_roles;
 mod packets;
 mod played;
+mod population;
 mod properties;
 mod reachability;
 mod real_servers;

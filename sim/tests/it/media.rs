@@ -134,12 +134,12 @@ fn two_tracks_that_are_added_at_once_both_arrive() {
 
 #[test]
 fn a_cut_is_a_gap_and_the_lost_packets_are_counted_when_it_has_healed() {
-    let cut = format!("{}{}", step(10, "'partition'\nfrom = 'ana'\nto = 'ben'"), step(14, "'heal'"));
-    let case = case(&cut);
+    let cut = step(10, "'partition'\nfrom = 'ana'\nto = 'ben'");
+    let case = case(&format!("{cut}[[step]]\nat = '12500ms'\ndo = 'heal'\n"));
     assert_eq!(case.violations(), []);
     let flow = flow(&case, "ana → ben audio");
-    assert!((3_900..=4_300).contains(&flow.longest_gap.as_millis()), "{flow:?}");
-    assert!((38..=42).contains(&flow.lost), "{flow:?}");
+    assert!((2_500..=2_700).contains(&flow.longest_gap.as_millis()), "{flow:?}");
+    assert!((24..=27).contains(&flow.lost), "{flow:?}");
 }
 
 #[test]

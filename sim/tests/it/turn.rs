@@ -222,3 +222,59 @@ fn relay_only_obeyed_sees_a_candidate_a_signal_and_a_datagram() {
     view.dst = TransportAddress::new(unchanged.scenario.actors[2].address, view.dst.port());
     case.turns_red("relay-only-obeyed", &["ana", "sent a datagram to 203.0.113.12:3478"]);
 }
+
+/// What happened to a client's allocations, and to its list of servers, in whole seconds.
+fn turn_changes(case: &Case, name: &str) -> Vec<(u64, PeerChange)> {
+    let node = case.node(name);
+    let of = |event: &Event| match &event.what {
+        What::Peer(PeerEvent { change, .. }) if event.node == node => Some((event.at.as_secs(), change.clone())),
+        _ => None,
+    };
+    let is_shown = |(_, change): &(u64, PeerChange)| {
+        matches!(change, PeerChange::Turn { .. } | PeerChange::IceServers { .. } | PeerChange::NoIceServers { .. })
+    };
+    case.record.events.iter().filter_map(of).filter(is_shown).collect()
+}
+
+const BOTH: &str = "[[actor]]\nname = 'ana'\nnat = 'symmetric'\nice-servers = 'from-config'\n\
+    [[actor]]\nname = 'ben'\nnat = 'symmetric'\nice-servers = 'from-config'\njoins = '100ms'\n";
+
+#[test]
+fn servers_that_are_requested_have_a_credential_that_is_valid_from_then_on() {
+    let case = Case::of(&format!("[server]\nturn = {{ credential-lifetime = '60s' }}\n{BOTH}"));
+    assert_eq!(case.violations(), []);
+    let changes = turn_changes(&case, "ben");
+    let [(0, PeerChange::IceServers { servers: 1, relays: 1 }), (_, PeerChange::Turn { .. }), ..] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+}
+
+#[test]
+fn who_gets_no_servers_joins_without_any_and_nobody_blames_the_nats() {
+    // The server is there again before ben gives his signaling up, but too late for his request.
+    let steps = "[[step]]\nat = '5s'\ndo = 'power-loss'\nmachine = 'server'\n\
+        [[step]]\nat = '8s'\ndo = 'boot'\nmachine = 'server'\n";
+    let late = BOTH.replace("joins = '100ms'", "joins = '6s'");
+    let case = Case::of(&format!("[server]\nturn = true\n{late}{steps}"));
+    let changes = turn_changes(&case, "ben");
+    assert!(matches!(&changes[..], [(6..=16, PeerChange::NoIceServers { .. })]), "{changes:?}");
+    assert_eq!(case.violations(), []);
+}
+
+#[test]
+fn a_new_secret_makes_credentials_wrong_until_they_are_requested_anew() {
+    let steps = "[[step]]\nat = '10s'\ndo = 'new-secret'\nmachine = 'server'\n\
+        [[step]]\nat = '25s'\ndo = 'leave'\nactor = ['ana', 'ben']\n\
+        [[step]]\nat = '26s'\ndo = 'join'\nactor = ['ana', 'ben']\n";
+    let case = Case::of(&format!("[server]\nturn = {{ allocation-lifetime = '10s' }}\n{BOTH}{steps}"));
+    assert_eq!(case.violations(), []);
+    let at = |wanted: fn(&TurnChange) -> bool| {
+        let is_it = |change: &PeerChange| matches!(change, PeerChange::Turn { change, .. } if wanted(change));
+        turn_changes(&case, "ana").into_iter().filter(|(_, change)| is_it(change)).map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let allocated = at(|change| matches!(change, TurnChange::Allocated { .. }));
+    let refused = at(|change| matches!(change, TurnChange::Refused { code: 401, .. }));
+    assert!(matches!(allocated[..], [0, 26 | 27]), "{allocated:?}");
+    assert!(refused.first().is_some_and(|at| (10..=20).contains(at)), "{refused:?}");
+    assert!(refused.last().is_some_and(|at| *at < 26), "{refused:?}");
+}

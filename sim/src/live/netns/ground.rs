@@ -109,7 +109,8 @@ impl Ground for Namespaces {
             return Ok(false);
         }
         Self::boot(&self.recorder, &mut self.server);
-        let config = reference::config(&self.scenario, self.scenario.server.address.into(), self.seed);
+        let secret = turn::secret(&self.scenario, Machine::Server, Duration::ZERO);
+        let config = reference::config(&self.scenario, self.scenario.server.address.into(), &secret, self.seed);
         let server = Server::bind(self.server.place.clone(), config).await?;
         self.handle = Some(server.handle());
         self.server.place.spawn(server.run());
@@ -144,6 +145,7 @@ impl Ground for Namespaces {
         Servers {
             signaling: at(entry.map_or(0, |entry| entry.port)),
             endpoint: None,
+            config: None,
             ice: turn::servers_of(&self.scenario, actor, actor.address.into(), self.recorder.now()),
             heartbeat: setup.heartbeat,
             keys: None,

@@ -10,7 +10,8 @@ use super::scripted::Script;
 use super::step::NoEffect;
 use super::streams::FromServer;
 use crate::event::{
-    ClientState, Closed, Message, NodeId, PeerName, Recorder, RoomName, SignalKind, Signaling, TrackKind, What,
+    ClientState, Closed, Message, NodeId, PeerChange, PeerEvent, PeerName, Recorder, RoomName, SignalKind, Signaling,
+    TrackKind, What,
 };
 use crate::peer::agent::Agent;
 use crate::peer::gather::IceServer;
@@ -69,6 +70,12 @@ impl ClientCx {
 
     pub(super) fn record(&self, event: Signaling) {
         self.recorder.write(self.node, What::Signaling(event));
+    }
+
+    /// Records something about WebRTC that concerns no peer.
+    pub(super) fn record_peer(&self, change: PeerChange) {
+        let event = PeerEvent { peer: PeerName::None, attempt: 0, change };
+        self.recorder.write(self.node, What::Peer(event));
     }
 
     /// Records a message that arrived.

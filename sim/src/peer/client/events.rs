@@ -113,7 +113,7 @@ async fn post_all<N: Network>(
 
 /// Reads the head of a response. Returns its status, and whether its body comes in chunks; what has arrived of the body
 /// stays in `bytes`.
-async fn read_head(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<(u16, bool)> {
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<(u16, bool)> {
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
@@ -130,7 +130,7 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -
 }
 
 /// Takes the complete chunks out of a body.
-fn unchunked(bytes: &mut Vec<u8>) -> String {
+pub(super) fn unchunked(bytes: &mut Vec<u8>) -> String {
     let mut text = String::new();
     while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
         let size = str::from_utf8(&bytes[..end]).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());

@@ -6,6 +6,7 @@ mod backoff;
 mod bundles;
 mod carried;
 mod codec;
+mod config;
 mod cx;
 mod directory;
 mod engine;
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use crate::dialects::Spoken;
-use crate::event::{Closed, NodeId, PeerName, Recorder, RoomName, Signaling};
+use crate::event::{Closed, NodeId, PeerChange, PeerName, Recorder, RoomName, Signaling};
 use crate::peer::agent::Agent;
 use crate::peer::endpoint::Endpoint;
 use crate::peer::gather::{Gatherer, IceServer};
@@ -75,6 +76,8 @@ pub struct Config {
     pub endpoint: Option<Arc<Endpoint>>,
     /// The STUN and TURN servers; without one there are only host candidates.
     pub(crate) ice_servers: Vec<IceServer>,
+    /// Where it requests them instead, before it joins.
+    pub config: Option<SocketAddr>,
     /// Which candidates it uses.
     pub ice_transport_policy: IceTransportPolicy,
     /// Interval between the server's WebSocket pings.
@@ -174,8 +177,9 @@ pub(crate) async fn run<N: Network>(
     let way = way(&config.spoken, &engine.speaker().codec, endpoint.base());
     let signaling =
         SignalingClient::new(net.clone(), config.server, request, way, config.heartbeat, recorder.clone(), node);
+    let mut fetching = config.config.map(|server| config::fetch(net.clone(), server));
     let cx = ClientCx::new(config, recorder, node, media);
-    let mut client = Client { sockets, streams, signaling, engine, over, cx };
+    let mut client = Client { sockets, streams, signaling, engine, over, fetched: Vec::new(), cx };
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     loop {
         client.flush().await;
@@ -210,7 +214,11 @@ pub(crate) async fn run<N: Network>(
             },
             (path, datagram) = client.sockets.receive() => client.cx.on_datagram(path, datagram),
             (server, from) = client.streams.next() => client.cx.on_stream(server, &from),
-            event = client.signaling.next() => client.on_signaling(event),
+            found = config::next(&mut fetching), if fetching.is_some() => {
+                fetching = None;
+                client.on_config(found);
+            }
+            event = client.signaling.next(), if fetching.is_none() => client.on_signaling(event),
             () = changed.notified(), if acts_alone => client.cx.on_stacks(),
             () = &mut timer, if deadline.is_some() => client.on_time(),
         }
@@ -331,6 +339,8 @@ struct Client<N: Network> {
     signaling: SignalingClient<N>,
     engine: Box<dyn Engine>,
     over: Framing,
+    /// The ICE servers that it has requested.
+    fetched: Vec<IceServer>,
     cx: ClientCx,
 }
 
@@ -415,10 +425,32 @@ impl<N: Network> Client<N> {
         self.engine.on_lost(self.signaling.is_over(), &mut self.cx);
     }
 
+    /// Handles the answer to the request for ICE servers.
+    fn on_config(&mut self, found: Result<Vec<IceServer>, Arc<str>>) {
+        let change = match &found {
+            Ok(servers) => {
+                let relays = servers.iter().filter(|server| server.turn.is_some()).count();
+                PeerChange::IceServers { servers: servers.len() as u16, relays: relays as u16 }
+            }
+            Err(why) => PeerChange::NoIceServers { why: why.clone() },
+        };
+        self.cx.record_peer(change);
+        self.fetched = found.unwrap_or_default();
+        self.cx.moved(self.usable(), &self.sockets.bases());
+    }
+
+    /// The requested servers that its machine can reach.
+    fn usable(&self) -> Vec<IceServer> {
+        let bases = self.sockets.bases();
+        let has_family = |server: &&IceServer| bases.iter().any(|base| base.is_ipv4() == server.address.is_ipv4());
+        self.fetched.iter().filter(has_family).cloned().collect()
+    }
+
     /// Binds new sockets after a move, offers what is there as candidates, and dials the server anew.
     async fn on_moved(&mut self, net: &N, moved: &Moved) -> io::Result<()> {
         self.sockets = Sockets::bind(net, moved.families).await?;
-        self.cx.moved(moved.ice.clone(), &self.sockets.bases());
+        let ice = if self.cx.config.config.is_some() { self.usable() } else { moved.ice.clone() };
+        self.cx.moved(ice, &self.sockets.bases());
         if self.signaling.moved(moved.signaling) {
             self.on_lost();
         }

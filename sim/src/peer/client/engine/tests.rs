@@ -37,6 +37,7 @@ impl Client {
             server: "192.0.2.1:1".parse().expect("an address"),
             endpoint: None,
             ice_servers: Vec::new(),
+            config: None,
             ice_transport_policy: scenarios::IceTransportPolicy::All,
             heartbeat: Duration::from_secs(20),
             webrtc: false,

@@ -11,7 +11,7 @@ use crate::event::{CandidateKind, PeerChange, PeerEvent, PeerName, SignalKind};
 use crate::peer::gather::Gathered;
 use crate::peer::negotiation::{Negotiation, OutgoingSignal, Output};
 use crate::peer::path::{Path, Transmit};
-use crate::peer::stack::{self, LocalCandidate};
+use crate::peer::stack::{self, LocalCandidate, MediaSections};
 
 /// How long each signal and datagram takes.
 const LATENCY: Duration = Duration::from_millis(20);
@@ -91,7 +91,8 @@ impl Pair {
         let start = Instant::now();
         let side = |who: Who| {
             let (timing, policy) = (scenarios::Timing::default(), scenarios::IceTransportPolicy::All);
-            let stacks = stack::factory(stacks[who as usize], who.name(), None, timing, policy).expect("a certificate");
+            let (stack, sections) = (stacks[who as usize], MediaSections::default());
+            let stacks = stack::factory(stack, who.name(), None, timing, policy, sections).expect("a certificate");
             let mut negotiation = Negotiation::new(who.name().into(), stacks, start);
             negotiation.set_signaling(true);
             negotiation.on_gathered(candidate(CandidateKind::Host, who.address(), who), start);
@@ -308,6 +309,13 @@ fn word(change: &PeerChange) -> Option<String> {
         | PeerChange::Turn { .. }
         | PeerChange::Track { .. }
         | PeerChange::Plays { .. }
+        | PeerChange::Sends { .. }
+        | PeerChange::Silent { .. }
+        | PeerChange::Heard { .. }
+        | PeerChange::MediaSent { .. }
+        | PeerChange::MediaReceived { .. }
+        | PeerChange::IceServers { .. }
+        | PeerChange::NoIceServers { .. }
         | PeerChange::ChannelSent { .. }
         | PeerChange::ChannelReceived { .. } => return None,
     })
