@@ -327,8 +327,8 @@ fn unknown_keys() {
         "[expect]\nprobes = ['glair']",
         &format!(
             "x.toml:9: unknown probe `glair`; did you mean `glare`? (probes: {} and {} more)",
-            scenarios::PROBES[..24].iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-            scenarios::PROBES.len() - 24
+            scenarios::PROBES[..32].iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            scenarios::PROBES.len() - 32
         ),
     );
     says(
