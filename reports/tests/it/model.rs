@@ -37,6 +37,24 @@ actor = "cam"
 unconnected = [["ana", "ben"]]
 "#;
 
+/// The same with another WebRTC stack of the first actor.
+fn of_two_stacks() -> String {
+    FRIENDS.replacen("[[actor]]", "[[actor]]\nstack = \"str0m\"", 1)
+}
+
+#[test]
+fn another_stack_is_in_the_report_and_in_the_drawing() {
+    let outcome = play(&of_two_stacks(), 1);
+    let name = outcome.scenario.actors[0].name.clone();
+    let text = reports::outcome(&outcome, Detail::Brief, WALL, &replay(), None);
+    assert!(text.contains(&format!("str0m of {name}")), "{text}");
+    let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Full, None);
+    let topology = case.simulation.as_ref().and_then(|simulation| simulation.topology.as_ref());
+    let machines = &topology.expect("a simulation has one").machines;
+    let stacks: Vec<_> = machines.iter().map(|machine| machine.stack.as_deref()).collect();
+    assert_eq!((stacks[0], stacks[1]), (Some("str0m"), None));
+}
+
 #[test]
 fn whatever_a_simulation_writes_keeps_to_the_schema() {
     let mut different = play(FRIENDS, 1);
@@ -53,6 +71,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
         reports::case_of_crash(&passing.scenario, &crash, WALL, &replay()),
         reports::case_of_mismatch(&[passing, different], WALL, &replay()),
         reports::case_of_outcome(&play(APART, 1), WALL, &replay(), Detail::Full, None),
+        reports::case_of_outcome(&play(&of_two_stacks(), 1), WALL, &replay(), Detail::Full, None),
         reports::case_of_outcome(&play(crate::html::LOST, 1), WALL, &replay(), Detail::Full, None),
         followed,
     ];

@@ -39,7 +39,7 @@ fn the_peers_have_the_stacks_that_are_asked_for() {
     let run = glare(&["sim", "--scenario", "two-peers", "--stack", "rtc,str0m", "--timeline"]);
     assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
     assert!(run.out().contains("WebRTC stack  str0m of ben"), "{}", run.out());
-    assert!(run.out().contains("--scenario two-peers --stack rtc,str0m --seed 1"), "{}", run.out());
+    assert!(run.out().contains("--scenario two-peers --stack 'rtc,str0m' --seed 1"), "{}", run.out());
 }
 
 #[test]
