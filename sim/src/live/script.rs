@@ -266,7 +266,7 @@ impl Script {
     pub fn run_in_chromium(&mut self, is_chosen: impl Fn(&str) -> bool) {
         let scenario = Arc::make_mut(&mut self.scenario);
         for actor in scenario.actors.iter_mut().filter(|actor| actor.webrtc && is_chosen(&actor.name)) {
-            actor.runs = Some(scenarios::Browser::Chromium);
+            (actor.runs, actor.stack) = (Some(scenarios::Browser::Chromium), scenarios::Stack::default());
         }
     }
 }
