@@ -1,9 +1,11 @@
 //! A WebRTC stack built on the crate `str0m`. What the crate cannot do, and what is done instead, is in
 //! `docs/stacks.md`.
 
+mod candidate;
 mod certificate;
 mod clock;
 mod crypto;
+mod description;
 mod dtls;
 
 use std::collections::VecDeque;
@@ -26,7 +28,9 @@ use super::{
 };
 use crate::event::{Candidate, CandidateKind, DtlsState, IceState};
 use crate::peer::path::{Path, Transmit, is_stun};
+use candidate::{attribute, of_library};
 use clock::Clock;
+use description::{as_offer, with_origin};
 
 /// Label of the data channel.
 const CHANNEL: &str = "chat";
@@ -489,41 +493,6 @@ impl Str0m {
 /// Whether ICE has a pair that works.
 fn is_up(state: IceState) -> bool {
     matches!(state, IceState::Connected | IceState::Completed)
-}
-
-/// A description with this session id and version in its `o=` line, which the library draws anew each time, and without
-/// candidates, which are told one by one.
-//= https://www.rfc-editor.org/rfc/rfc9429#section-5.2.2
-//# the o= line MUST be identical to that in the current local description
-fn with_origin(sdp: &str, id: u64, version: u64) -> String {
-    let kept = |line: &&str| !line.starts_with("a=candidate:") && *line != "a=end-of-candidates";
-    let lines = sdp.lines().filter(kept).map(|line| match line.starts_with("o=") {
-        true => format!("o=- {id} {version} IN IP4 0.0.0.0\r\n"),
-        false => format!("{line}\r\n"),
-    });
-    lines.collect()
-}
-
-/// A description as an offer, which leaves the DTLS roles to the answer (RFC 8842 §5.2).
-fn as_offer(described: &str) -> String {
-    described.replace("a=setup:active", "a=setup:actpass").replace("a=setup:passive", "a=setup:actpass")
-}
-
-/// A candidate as the library knows it.
-fn of_library(candidate: &LocalCandidate) -> Result<str0m::Candidate, StackError> {
-    let LocalCandidate { kind, address, base, .. } = *candidate;
-    Ok(match kind {
-        CandidateKind::Host => str0m::Candidate::host(address, Protocol::Udp)?,
-        CandidateKind::Srflx => str0m::Candidate::server_reflexive(address, base, Protocol::Udp)?,
-        CandidateKind::Relay => str0m::Candidate::relayed(address, base, Protocol::Udp)?,
-        CandidateKind::Prflx => return Err("a peer-reflexive candidate is not gathered".to_owned().into()),
-    })
-}
-
-/// The `candidate` attribute. The library adds the credentials of before a restart.
-fn attribute(candidate: &str0m::Candidate) -> String {
-    let attribute = candidate.to_sdp_string();
-    attribute.split_once(" ufrag ").map_or(attribute.clone(), |(attribute, _)| attribute.to_owned())
 }
 
 macro_rules! errors {
