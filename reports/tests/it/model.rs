@@ -37,6 +37,11 @@ actor = "cam"
 unconnected = [["ana", "ben"]]
 "#;
 
+/// The text of a shipped scenario.
+fn shipped(name: &str) -> &'static str {
+    scenarios::shipped().find(|shipped| shipped.name == name).expect("it is shipped").text
+}
+
 /// The same with another WebRTC stack of the first actor.
 fn of_two_stacks() -> String {
     FRIENDS.replacen("[[actor]]", "[[actor]]\nstack = \"str0m\"", 1)
@@ -72,6 +77,8 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
         reports::case_of_mismatch(&[passing, different], WALL, &replay()),
         reports::case_of_outcome(&play(APART, 1), WALL, &replay(), Detail::Full, None),
         reports::case_of_outcome(&play(&of_two_stacks(), 1), WALL, &replay(), Detail::Full, None),
+        reports::case_of_outcome(&play(shipped("call-with-media"), 1), WALL, &replay(), Detail::Full, None),
+        reports::case_of_outcome(&play(shipped("internet-100"), 1), WALL, &replay(), Detail::Full, None),
         reports::case_of_outcome(&play(crate::html::LOST, 1), WALL, &replay(), Detail::Full, None),
         followed,
     ];

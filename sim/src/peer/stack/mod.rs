@@ -124,7 +124,9 @@ pub(crate) fn lacking(scenario: &scenarios::Scenario) -> Option<String> {
     let is_mute = |actor: &&scenarios::Actor| actor.stack == scenarios::Stack::Str0m && actor.media.is_some();
     if let Some(actor) = scenario.actors.iter().find(is_mute) {
         let name = &actor.name;
-        return Some(format!("`{name}` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends sound and picture here"));
+        return Some(format!(
+            "`{name}` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends sound and picture here"
+        ));
     }
     let lacks = |actor: &&scenarios::Actor| actor.stack == scenarios::Stack::Str0m && !cfg!(feature = "str0m");
     let actor = scenario.actors.iter().find(lacks)?;
