@@ -12,6 +12,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::stream::{Config, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use futures_util::StreamExt as _;
 
 /// Work of all campaigns.
 pub(super) const WORK: &str = "glare-work";
@@ -238,6 +239,31 @@ impl Link {
         // There is none in a new campaign.
         let _ = stream.delete_consumer(name).await;
         stream.create_consumer(config).await.map_err(|error| in_words(&error))
+    }
+
+    /// Removes the messages with these subjects, one by one: NATS 2.9 lets the consumers of a stream skip the messages of others
+    /// when some are purged by their subject. What cannot be removed is dropped by the queue after some days.
+    pub(super) async fn remove(&self, name: &str, subjects: &str) {
+        let Ok(stream) = self.stream(name).await else { return };
+        let Ok(mut found) = stream.info_with_subjects(subjects).await else { return };
+        while let Some(Ok((subject, count))) = found.next().await {
+            for _ in 0..count {
+                let Ok(last) = stream.get_last_raw_message_by_subject(&subject).await else { break };
+                let _ = stream.delete_message(last.sequence).await;
+            }
+        }
+    }
+
+    /// Lets the workers get all work again if their consumer believes that there is none, although there is some.
+    pub(super) async fn mend_work(&self) -> Result<(), String> {
+        let mut work = self.work().await?;
+        let stream = self.stream(WORK).await?;
+        let info = work.info().await.map_err(|error| in_words(&error))?;
+        if info.num_pending == 0 && info.num_ack_pending == 0 && stream.cached_info().state.messages > 0 {
+            stream.delete_consumer(WORKERS).await.map_err(|error| in_words(&error))?;
+            self.work().await?;
+        }
+        Ok(())
     }
 
     /// Something has worked.

@@ -115,14 +115,11 @@ impl Queue {
         if !link.is_up() {
             return;
         }
-        // What cannot be removed is dropped by the queue after some days.
         runtime.block_on(async {
-            if let Ok(work) = link.stream(WORK).await {
-                let _ = work.purge().filter(format!("glare.work.{name}.>")).await;
-            }
+            link.remove(WORK, &format!("glare.work.{name}.>")).await;
             if let (true, Ok(results)) = (has_ended, link.stream(RESULTS).await) {
                 let _ = results.delete_consumer(name).await;
-                let _ = results.purge().filter(subject_of_results(name)).await;
+                link.remove(RESULTS, &subject_of_results(name)).await;
             }
             link.flush().await;
         });
@@ -197,6 +194,9 @@ impl Playing<'_, '_> {
         let results = desk.link.results(&desk.name, &subject_of_results(&desk.name)).await?;
         let due: Vec<_> = self.due.iter().filter(|job| !desk.early.contains_key(&job.id)).map(Task::of).collect();
         self.publish(&due).await?;
+        if !due.is_empty() {
+            self.desk.link.mend_work().await?;
+        }
         self.desk.results = Some(results);
         Ok(())
     }
