@@ -355,11 +355,12 @@ impl Handle {
     /// the health check, new TURN allocations get 508. Then [`shutdown`](Self::shutdown) when [`census`](Self::census) and
     /// [`turn`](Self::turn) count nobody any more, or when that takes too long.
     pub fn drain(&self) {
-        tracing::info!("draining: no more clients are let in");
         self.0.guard.drain();
         if let Some(turn) = self.0.turn.get() {
             turn.drain();
         }
+        // Only now: whoever reads this may try to get in.
+        tracing::info!("draining: no more clients are let in");
     }
 
     /// Takes from a configuration what can change while the server runs: [`access`](Config::access) and the admin token,

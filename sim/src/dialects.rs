@@ -41,6 +41,9 @@ pub(crate) struct Descriptor {
     pub(crate) echoes: bool,
     /// Whether the server may relay the same JSON in other bytes.
     pub(crate) rewrites: bool,
+    /// Heartbeats during which a server cannot have dropped a silent client: over WebSocket two pongs must be missed first,
+    /// and with Engine.IO one.
+    pub(crate) heartbeats_to_trust: u32,
     /// The state of a client that has not connected yet.
     pub(crate) first_state: ClientState,
     /// The rules for the states of its clients, if the dialect has such rules.
@@ -97,6 +100,7 @@ impl Descriptor {
                 && !(pairing == Pairing::Everybody && meeting == Some(Meeting::Known)),
             echoes: file.signals.echo && !names_others,
             rewrites: file.signals.payload == Payload::Json,
+            heartbeats_to_trust: if file.connection.framing == Carrier::SocketIo { 1 } else { 2 },
             first_state: if pairing == Pairing::Calls { ClientState::Idle } else { ClientState::Init },
             states: has_states.then_some(StateRules { with_partner: ClientState::Active }),
         }
@@ -256,6 +260,7 @@ mod tests {
             is_one_room: false,
             echoes: false,
             rewrites: false,
+            heartbeats_to_trust: 2,
             first_state: ClientState::Init,
             states: None,
         };
@@ -292,6 +297,7 @@ mod tests {
                     joins_by_connecting: true,
                     is_one_room: true,
                     echoes: true,
+                    heartbeats_to_trust: 1,
                     ..common
                 },
             ),

@@ -23,8 +23,6 @@ const LEAVE_HANDLED: Duration = Duration::from_secs(5);
 /// Heartbeats within which a server must have noticed that a client vanished: two missed pongs, the interval in which
 /// it vanished, and one more for servers that count differently.
 const HEARTBEATS_TO_NOTICE: u32 = 4;
-/// Heartbeats during which a server cannot have dropped a silent client: two pongs must be missed first.
-const HEARTBEATS_TO_TRUST: u32 = 2;
 
 /// The notices that a client has received about another.
 #[derive(Clone, Debug)]
@@ -80,13 +78,15 @@ impl Model {
     pub(crate) fn of(scenario: &Scenario, record: &Record) -> Self {
         let dialects = Dialects::of(scenario).expect("the run has read them");
         let history = History::of(scenario, &dialects, record);
+        let carried = scenario.actors.iter().map(|actor| dialects.spoken(actor.plays, actor.over));
+        let trusted = carried.map(|spoken| spoken.descriptor.heartbeats_to_trust).min().unwrap_or_default();
         Self {
             dialects,
             signals: Signals::of(record, &history),
             tcp: TcpTraffic::new(
                 server_of(record),
                 scenario.addresses(Machine::Server),
-                scenario.server.heartbeat * HEARTBEATS_TO_TRUST,
+                scenario.server.heartbeat * trusted,
             ),
             peer_connections: PeerConnections::default(),
             call_states: CallStates::default(),
@@ -250,13 +250,14 @@ impl Model {
     pub(crate) fn is_surely_there(&self, stay: &Stay, at: At) -> bool {
         let flow = self.history.connections[stay.connection].flow;
         let last_received = flow.and_then(|flow| self.tcp.last_received(flow));
+        let trusted = self.heartbeat * stay.dialect().heartbeats_to_trust;
         // A server that dropped the client just before it heard from it again has told others, and the client not yet.
         let heard_again = flow.and_then(|flow| self.tcp.heard_again(flow));
         stay.is_on(at.index)
             && self.is_served(stay.connection)
             && self.flows(stay.connection, at.time)
             && !flow.is_some_and(|flow| self.tcp.is_reset(flow))
-            && last_received.is_some_and(|received| at.time < received + self.heartbeat * HEARTBEATS_TO_TRUST)
+            && last_received.is_some_and(|received| at.time < received + trusted)
             && heard_again.is_none_or(|heard| at.time > heard + SLACK)
     }
 
