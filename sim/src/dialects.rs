@@ -306,7 +306,7 @@ mod tests {
             assert_eq!(of_role(role, role.framing()).descriptor, right, "{role:?}");
         }
         let [websocket, socketio] = [Framing::WebSocket, Framing::SocketIo].map(|over| of_role(Role::User, over));
-        assert_eq!(websocket.descriptor, socketio.descriptor);
+        assert_eq!(Descriptor { heartbeats_to_trust: 1, ..websocket.descriptor }, socketio.descriptor);
     }
 
     #[test]
