@@ -50,12 +50,15 @@ pub(crate) fn is_syn(view: &PacketView) -> bool {
 
 #[derive(Debug, Default)]
 struct Traffic {
+    /// Where the server's machine saw the connection come from. What comes from elsewhere, because a NAT has moved the
+    /// port, belongs to no connection that it knows.
+    opened_from: Option<TransportAddress>,
     in_flight: BTreeSet<(Duration, PacketId)>,
     last_received: Option<Duration>,
     /// When the server last received data after it had received none for a `silence`.
     heard_again: Option<Duration>,
     lost: Option<Duration>,
-    /// Whether the server received an RST.
+    /// Whether the server received or sent an RST.
     is_reset: bool,
 }
 
@@ -107,7 +110,10 @@ impl TcpTraffic {
                 };
                 let Some(flow) = flow else { return };
                 self.packets.insert(view.packet, (flow, event.at));
-                self.traffic.entry(flow).or_default().in_flight.insert((event.at, view.packet));
+                let traffic = self.traffic.entry(flow).or_default();
+                traffic.in_flight.insert((event.at, view.packet));
+                // Its machine answers so to data of a connection that it no longer has.
+                traffic.is_reset |= Some(event.node) == self.server && view.flags & RST != 0;
             }
             PacketEvent::Delivered(view) => {
                 let is_server = Some(event.node) == self.server;
@@ -120,7 +126,10 @@ impl TcpTraffic {
                 if is_server {
                     self.seen_as.insert((view.src, view.dst.port()), flow);
                     let traffic = self.traffic.entry(flow).or_default();
-                    if view.bytes > 0 {
+                    if is_syn(view) {
+                        traffic.opened_from = Some(view.src);
+                    }
+                    if view.bytes > 0 && traffic.opened_from.is_none_or(|from| from == view.src) {
                         if traffic.last_received.is_some_and(|last| event.at >= last + self.silence) {
                             traffic.heard_again = Some(event.at);
                         }
