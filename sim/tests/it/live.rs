@@ -364,7 +364,8 @@ const PROTOCOLS: [&str; 6] = ["sender-viewer", "relay", "mesh", "call", "call-so
 
 /// Every shipped scenario with a matching length, for each protocol that can run it.
 fn shipped(is_meant: fn(Duration) -> bool) -> Vec<(&'static str, scenarios::Scenario)> {
-    let all = scenarios::shipped().map(|shipped| scenarios::load(shipped.name).expect("it is shipped"));
+    let all = scenarios::shipped().filter(|shipped| !shipped.is_slow());
+    let all = all.map(|shipped| scenarios::load(shipped.name).expect("it is shipped"));
     let meant: Vec<_> = all.filter(|scenario| is_meant(scenario.duration)).collect();
     let with = |protocol: &'static str| {
         let plays = move |scenario: &&scenarios::Scenario| {
