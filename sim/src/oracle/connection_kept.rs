@@ -10,9 +10,10 @@ use std::time::Duration;
 use scenarios::{Action, ActorIndex, Link, Machine, MachineAction, NetworkAction, OneWay, Oversized};
 
 use crate::dialects::Pairing;
-use crate::event::{Event, Fault, MachineEvent, NodeId, Signaling, What};
+use crate::event::{Event, MachineEvent, NodeId, Signaling, What};
 use crate::oracle::cx::{Oracle, OracleCx, seconds};
 use crate::oracle::everyone_connected;
+use crate::oracle::faults::Faults;
 use crate::pairs::{End, Pair, PastConnection, pairs};
 use crate::reachability::{Place, Verdict, can_connect};
 
@@ -27,10 +28,7 @@ const REPAIR: Duration = Duration::from_secs(15);
 pub(crate) struct ConnectionKept {
     /// Clients that no longer dial.
     gave_up: BTreeSet<NodeId>,
-    /// Whether a partition is in force.
-    is_parted: bool,
-    /// The time of the last fault.
-    hurt: Option<Duration>,
+    faults: Faults,
 }
 
 impl Oracle for ConnectionKept {
@@ -38,16 +36,8 @@ impl Oracle for ConnectionKept {
     const PROMISE: &'static str = "Two clients that were connected, and of whom neither left or hung up, are connected at the end, if nothing that the scenario does keeps them apart.";
 
     fn observe(&mut self, event: &Event, _cx: &mut OracleCx<'_>) {
+        self.faults.observe(event);
         match &event.what {
-            What::Fault(Fault::Told { .. } | Fault::NoEffect { .. } | Fault::NoPacket { .. }) => {}
-            What::Fault(fault) => {
-                match fault {
-                    Fault::Partition { .. } => self.is_parted = true,
-                    Fault::Heal => self.is_parted = false,
-                    _ => {}
-                }
-                self.hurt = Some(event.at);
-            }
             What::Signaling(Signaling::GaveUp { .. }) => {
                 self.gave_up.insert(event.node);
             }
@@ -60,8 +50,8 @@ impl Oracle for ConnectionKept {
 
     fn settle(&mut self, cx: &mut OracleCx<'_>) {
         let now = cx.time();
-        let is_calm = self.hurt.is_none_or(|hurt| hurt + RECOVERY <= now);
-        if self.is_parted || !is_calm || !cx.model.serves() {
+        let is_calm = self.faults.last.is_none_or(|hurt| hurt + RECOVERY <= now);
+        if self.faults.is_parted || !is_calm || !cx.model.serves() {
             return;
         }
         let judged = everyone_connected::pairs(cx).into_iter().map(|(a, b)| (a.node.min(b.node), a.node.max(b.node)));
@@ -116,11 +106,11 @@ fn belong_together(pair: &Pair, pairs: &[Pair], cx: &OracleCx<'_>) -> bool {
         Pairing::Calls | Pairing::Offers => false,
     };
     let place = |actor| Place::of(cx.scenario, actor);
-    may_meet && matches!(can_connect(&place(a), &place(b)), Verdict::Connects(_)) && !has_poor_link([a, b], cx)
+    may_meet && matches!(can_connect(&place(a), &place(b)), Verdict::Connects(_)) && !has_poor_link(&[a, b], cx)
 }
 
 /// Whether a link on the way of two actors is, or becomes, too bad for a connection.
-pub(crate) fn has_poor_link(actors: [ActorIndex; 2], cx: &OracleCx<'_>) -> bool {
+pub(crate) fn has_poor_link(actors: &[ActorIndex], cx: &OracleCx<'_>) -> bool {
     let scenario = cx.scenario;
     let is_poor = |link: &Link| link.ways().into_iter().any(is_poor);
     let first = [&scenario.server.link].into_iter().chain(actors.iter().map(|actor| &scenario.actors[*actor].link));

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{Event, Fault, MachineEvent, NodeId, PeerChange, PeerEvent, PeerName, TrackKind, What};
+use crate::event::{Event, MachineEvent, NodeId, PeerChange, PeerEvent, PeerName, TrackKind, What};
 use crate::oracle::connection_kept::has_poor_link;
 use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
 use crate::oracle::everyone_connected::{pairs, sides};
+use crate::oracle::faults::Faults;
 use crate::oracle::history::Stay;
 
 /// A silence that is judged. ICE notices a dead way after 7 s: it hears from the other side every 2 s, and is disconnected
@@ -35,9 +36,7 @@ struct Side {
 #[derive(Default)]
 pub(crate) struct MediaFlows {
     sides: BTreeMap<(NodeId, PeerName), Side>,
-    is_parted: bool,
-    /// The time of the last fault.
-    hurt: Duration,
+    faults: Faults,
 }
 
 impl Oracle for MediaFlows {
@@ -47,16 +46,8 @@ impl Oracle for MediaFlows {
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {
+        self.faults.observe(event);
         match &event.what {
-            What::Fault(Fault::Told { .. } | Fault::NoEffect { .. } | Fault::NoPacket { .. }) => {}
-            What::Fault(fault) => {
-                match fault {
-                    Fault::Partition { .. } => self.is_parted = true,
-                    Fault::Heal => self.is_parted = false,
-                    _ => {}
-                }
-                self.hurt = event.at;
-            }
             What::Machine(MachineEvent::PowerLost | MachineEvent::Ended) => {
                 self.sides.retain(|(node, _), _| *node != event.node);
             }
@@ -116,19 +107,20 @@ impl MediaFlows {
             return;
         }
         let both = pairs(cx).into_iter().flat_map(|(a, b)| [(a, b), (b, a)]);
-        let found = both.filter(|(from, to)| to.node == event.node && to.calls(from) == *peer).find_map(|(from, to)| {
-            let since = self.undisturbed_since(from, to, kind, cx)?;
-            (since + gap <= event.at).then(|| {
-                let message = format!(
-                    "{} sent {} to {} all the time, but none arrived for {}",
-                    cx.name(from.node),
-                    words(kind),
-                    cx.name(to.node),
-                    seconds(gap)
-                );
-                (vec![from.node, to.node], message)
-            })
-        });
+        let found =
+            both.filter(|(from, to)| to.node == event.node && to.calls(from) == *peer).find_map(|(from, to)| {
+                let since = self.undisturbed_since(from, to, kind, cx)?;
+                (since + gap <= event.at).then(|| {
+                    let message = format!(
+                        "{} sent {} to {} all the time, but none arrived for {}",
+                        cx.name(from.node),
+                        words(kind),
+                        cx.name(to.node),
+                        seconds(gap)
+                    );
+                    (vec![from.node, to.node], message)
+                })
+            });
         if let Some((nodes, message)) = found {
             cx.violated(&nodes, message);
         }
@@ -144,7 +136,9 @@ impl MediaFlows {
             let (since, what) = match silence {
                 None => (undisturbed, "nothing of it has ever arrived".to_owned()),
                 Some(None) => return None,
-                Some(Some(silent)) => (silent.max(undisturbed), format!("nothing has arrived since {}", seconds(silent))),
+                Some(Some(silent)) => {
+                    (silent.max(undisturbed), format!("nothing has arrived since {}", seconds(silent)))
+                }
             };
             let (from, to) = ((from.node, cx.name(from.node)), (to.node, cx.name(to.node)));
             let message = || format!("{} sends {} to {}, but {what}", from.1, words(*kind), to.1);
@@ -160,7 +154,7 @@ impl MediaFlows {
         let knows = |here: &[_], there: &std::collections::BTreeSet<_>| here.iter().any(|ufrag| there.contains(ufrag));
         let are_one = knows(&ours.theirs, &theirs.ours) && knows(&theirs.theirs, &ours.ours);
         let actors = [cx.actor(from.node)?, cx.actor(to.node)?];
-        if !ours.is_open() || !theirs.is_open() || !are_one || self.is_parted || has_poor_link(actors, cx) {
+        if !ours.is_open() || !theirs.is_open() || !are_one || self.faults.is_parted || has_poor_link(&actors, cx) {
             return None;
         }
         let one = self.sides.get(&(from.node, from.calls(to)))?;
@@ -169,7 +163,7 @@ impl MediaFlows {
             return None;
         }
         let sends = *one.sends.get(&kind)?;
-        Some(sends.max(one.changed).max(other.changed).max(self.hurt))
+        Some(sends.max(one.changed).max(other.changed).max(self.faults.last.unwrap_or_default()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod call_states;
 mod cx;
+mod faults;
 mod history;
 mod model;
 mod relays;

@@ -63,12 +63,15 @@ impl Oracle for ProgramsJoin {
             let is_due = |since: Duration| since + PATIENCE < now.time;
             let what = match connected {
                 None if !has_dialled && is_due(*started) => {
-                    format!("runs since {} and has not connected to the signaling server", seconds(*started))
+                    format!(
+                        "has been running since {} and has not connected to the signaling server",
+                        seconds(*started)
+                    )
                 }
                 Some(since) if is_due(*since) && !has_asked(*node, cx) => {
                     let since = seconds(*since);
                     format!(
-                        "is connected to the signaling server since {since}, and sent no request to join that can be read"
+                        "has been connected to the signaling server since {since} and has sent no request to join that can be read"
                     )
                 }
                 _ => continue,

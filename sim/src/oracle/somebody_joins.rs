@@ -10,6 +10,7 @@ use std::time::Duration;
 use scenarios::Machine;
 
 use crate::event::{Event, Fault, NodeId, NodeKind, Signaling, What};
+use crate::oracle::connection_kept::has_poor_link;
 use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
 
 /// Time within which a server answers an opening handshake. A client gives up after 10 s; this is for the last attempt.
@@ -63,6 +64,10 @@ impl Oracle for SomebodyJoins {
             What::Fault(_) if cx.actor(event.node).is_some() => self.disturb(|node| node == event.node),
             What::Fault(_) => self.disturb(|_| true),
             What::Machine(_) if is_server(event.node, cx) => self.disturb(|_| true),
+            // Who is gone does not wait for an answer.
+            What::Machine(_) => {
+                self.attempts.remove(&event.node);
+            }
             What::Signaling(Signaling::Connecting { .. }) => {
                 let is_disturbed = self.is_partitioned || !cx.model.serves();
                 let attempt = Attempt { since: event.at, is_open: false, is_disturbed };
@@ -99,6 +104,7 @@ impl Oracle for SomebodyJoins {
                 self.failed.entry(*node).or_insert(Failed { count: 1, why: why.into() });
             }
         }
+        self.failed.retain(|node, _| cx.actor(*node).is_none_or(|actor| !has_poor_link(&[actor], cx)));
         let Some((first, Failed { count, why })) = self.failed.iter().next() else { return };
         let nodes: Vec<NodeId> = self.failed.keys().copied().collect();
         let tried = if *count == 1 { "tried once".to_owned() } else { format!("tried {count} times") };

@@ -19,7 +19,7 @@ print('ready', flush=True)
 ";
 
 /// Whether Python programs can run here.
-fn has_python() -> bool {
+pub(crate) fn has_python() -> bool {
     Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
         || skip::<()>("there is no Python 3").is_some()
 }

@@ -1,12 +1,11 @@
 //! A server that lets nobody in never passes, nor does a client program that does not try; where faults keep everybody out,
 //! nobody is accused.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use sim::run::{Outcome, run};
 
-use crate::installed::skip;
+use crate::foreign::has_python;
 
 /// A server that reads the opening handshake of each connection, and then does what its argument says.
 const TURNS_AWAY: &str = "import socket, struct, sys, threading
@@ -23,11 +22,6 @@ def serve(connection):
 while True:
     serve(server.accept()[0]) if sys.argv[1] != 'waits' else threading.Thread(target=serve, args=server.accept()[:1]).start()
 ";
-
-fn has_python() -> bool {
-    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
-        || skip::<()>("there is no Python 3").is_some()
-}
 
 /// Two peers meet at a server that behaves like this. `more` follows.
 fn meet(behaviour: &str, duration: &str, more: &str) -> Outcome {
@@ -84,6 +78,13 @@ fn faults_that_keep_everybody_out_are_no_ones_fault() {
         let outcome = meet("answers", "20s", fault);
         assert_eq!(accused(&outcome), None, "{fault}");
     }
+    for (why, more) in [
+        ("nothing passes the links", "[link]\nloss = \"100%\"\n"),
+        ("nobody waits for the answer", "[[step]]\nat = \"2s\"\ndo = \"leave\"\nactor = [\"ana\", \"ben\"]\n"),
+    ] {
+        let outcome = meet("waits", "20s", more);
+        assert_eq!(accused(&outcome), None, "{why}");
+    }
 }
 
 /// ana and this program, which speaks for ben.
@@ -103,7 +104,7 @@ fn a_client_program_that_does_nothing_does_not_pass() {
     }
     let outcome = with_program("import time\ntime.sleep(100)", "");
     let found: Vec<_> = outcome.violations.iter().map(|found| (found.oracle, &*found.message)).collect();
-    let message = "ben's program runs since 0.000 s and has not connected to the signaling server";
+    let message = "ben's program has been running since 0.000 s and has not connected to the signaling server";
     assert_eq!(found, [("programs-join", message)]);
     // Who was ordered to leave, or has just begun, need not be there.
     for step in ["at = \"5s\"\ndo = \"leave\"\nactor = \"ben\"", "at = \"15s\"\ndo = \"power-loss\"\nmachine = \"ben\""]
@@ -130,7 +131,7 @@ while server.recv(4096):
     let outcome = with_program(code, "");
     let found: Vec<_> = outcome.violations.iter().map(|found| (found.oracle, &*found.message)).collect();
     assert!(
-        matches!(&found[..], [("programs-join", message)] if message.contains("sent no request to join")),
+        matches!(&found[..], [("programs-join", message)] if message.contains("has sent no request to join")),
         "{found:?}\n{:?}",
         outcome.record.events
     );

@@ -49,7 +49,7 @@ fn lines(outcome: &Outcome) -> Vec<String> {
 
 /// What is wrong with a program that tries its sockets, and does not join.
 const IDLE: (&str, &str) =
-    ("programs-join", "ben's program runs since 1.000 s and has not connected to the signaling server");
+    ("programs-join", "ben's program has been running since 1.000 s and has not connected to the signaling server");
 
 /// The violations of a run, each with its oracle.
 fn violations(outcome: &Outcome) -> Vec<(&str, &str)> {
