@@ -201,7 +201,8 @@ impl Script {
             let name = |actor: ActorIndex| scenario.actors[actor].name.clone();
             return Err(refuse(Reason::Unconnected(name(*a), name(*b))));
         }
-        let is_relayed = scenario.expect.relayed.as_ref().is_some_and(|pairs| !pairs.is_empty());
+        let is_relayed = scenario.expect.relayed.as_ref().is_some_and(|pairs| !pairs.is_empty())
+            || scenario.expect.probes.iter().any(|probe| OF_TURN.contains(&probe.as_str()));
         if is_relayed || actors().any(|actor| actor.ice_transport_policy == IceTransportPolicy::Relay) {
             return Err(refuse(Reason::Relayed));
         }
@@ -273,7 +274,6 @@ impl Script {
 
 /// Probes that need a NAT, a lossy link or the server's own machine.
 const SIMULATED: &[&str] = &[
-    "allocation-lost",
     "hairpin-refused",
     "hairpinned",
     "mapping-expired",
@@ -291,15 +291,15 @@ const SIMULATED: &[&str] = &[
     "port-collision",
     "ports-exhausted",
     "receive-buffer-full",
-    "relayed",
     "server-crashed",
     "server-restarted",
     "table-full",
     "tcp-mapping-lost",
-    "turn-refused",
-    "turn-unanswered",
     "udp-blocked",
 ];
+
+/// Situations at TURN servers: a scenario that aims at one is about nothing without them.
+const OF_TURN: &[&str] = &["allocation-lost", "relayed", "turn-refused", "turn-unanswered"];
 
 /// A link without delay.
 const LINK: Link = Link::both(OneWay::with_latency(Duration::ZERO));

@@ -1,6 +1,6 @@
 //! Not for simulations, which crash servers and lose mappings on purpose. On real sockets the server is expected to be
 //! there all the time. If it is not, clients reconnect, and that hides the outage from every other oracle. A connection
-//! may break if packets were held back on its path.
+//! may break if packets were held back on its path, or if its client stood still.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(crate) struct SignalingKept {
     is_over: bool,
     /// Clients that are cut off.
     cut: BTreeSet<NodeId>,
-    /// Clients that were cut off at some time since they dialled.
+    /// Clients that were cut off or stood still at some time since they dialled.
     hurt: BTreeSet<NodeId>,
 }
 
@@ -34,6 +34,10 @@ impl Oracle for SignalingKept {
                 self.hurt.extend(&self.cut);
             }
             What::Fault(Fault::Heal) => self.cut.clear(),
+            // A page that stands still answers no pings.
+            What::Fault(Fault::Suspend) => {
+                self.hurt.insert(event.node);
+            }
             What::Signaling(Signaling::Connecting { .. }) if !self.cut.contains(&event.node) => {
                 self.hurt.remove(&event.node);
             }

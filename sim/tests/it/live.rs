@@ -339,6 +339,7 @@ fn what_only_a_simulator_can_do_is_refused_with_its_place() {
         ("mesh-6-symmetric-no-turn", "mesh", "lists ana and ben, but only simulations have NATs"),
         ("mesh-6-symmetric", "mesh", "TURN servers exist only in simulations"),
         ("turn-fallback", "mesh", "TURN servers exist only in simulations"),
+        ("turn-expiry", "mesh", "TURN servers exist only in simulations"),
         ("mesh-3", "call", "fewer than two of its actors speak this dialect; use --dialect mesh"),
         ("call-across-framings", "call", "its users use two framings"),
     ] {

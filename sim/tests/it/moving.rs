@@ -139,3 +139,16 @@ fn a_suspended_client_takes_no_orders() {
     let nowhere = text(&step("5s", "move", "network = \"cafe\""));
     assert!(nowhere.is_err_and(|wrong| wrong.contains("unknown network `cafe`")));
 }
+
+/// On real sockets too a server may close the connection of a client that answers no pings.
+#[test]
+fn a_server_may_drop_who_is_suspended() {
+    let scenario = Arc::new(scenarios::load("page-suspended").expect("it is shipped"));
+    let outcome = sim::run::run(&scenario, 1).expect("no crash");
+    let is_close =
+        |event: &&sim::event::Event| matches!(&event.what, What::Signaling(Signaling::Closed { code: Some(1008), .. }));
+    assert_eq!(outcome.record.events.iter().filter(is_close).count(), 1, "the server closes it");
+    let (violations, _) = sim::oracle::judge_live(&scenario, &outcome.record);
+    let accused: Vec<_> = violations.iter().filter(|found| found.oracle == "signaling-kept").collect();
+    assert!(accused.is_empty(), "{accused:?}");
+}
