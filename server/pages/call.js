@@ -124,24 +124,33 @@ function reject() {
 /** A member of a list of users: a name, or an object that has it, as with some servers. */
 const nameOf = (user) => (typeof user === "string" ? user : typeof user?.username === "string" ? user.username : nameOf(user?.username ?? ""));
 
+/** A person in the list, with a button. */
+function person(name) {
+  const item = document.createElement("li");
+  const text = document.createElement("span");
+  text.textContent = name;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.name = name;
+  put(button, T("Call {name}"), { name });
+  button.addEventListener("click", () => place(name));
+  item.append(text, button);
+  return item;
+}
+
 function listed(users) {
   const names = users.map(nameOf);
   hasJoined ||= names.includes(me);
   const others = names.filter((name) => name !== me);
-  $("people").replaceChildren(
-    ...others.map((name) => {
-      const item = document.createElement("li");
-      const text = document.createElement("span");
-      text.textContent = name;
-      const button = document.createElement("button");
-      button.type = "button";
-      button.dataset.name = name;
-      put(button, T("Call {name}"), { name });
-      button.addEventListener("click", () => place(name));
-      item.append(text, button);
-      return item;
-    }),
-  );
+  // Items that stay are not touched: a list that comes in the middle of a click must not take the button away.
+  const list = $("people");
+  const nameIn = (item) => item.querySelector("button").dataset.name;
+  for (const item of [...list.children]) if (!others.includes(nameIn(item))) item.remove();
+  const known = new Map([...list.children].map((item) => [nameIn(item), item]));
+  others.forEach((name, index) => {
+    const item = known.get(name) ?? person(name);
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+  });
   $("alone").hidden = others.length > 0;
   if (hasJoined && !call) put($("note"), T("You are here as {name}."), { name: me });
   show();
@@ -210,14 +219,19 @@ function busy(isBusy) {
   $("leave").disabled = !isBusy;
 }
 
-function ended() {
+/** Nobody can be called until the page has joined. */
+function away() {
   end();
-  signaling?.close();
-  signaling = null;
   hasJoined = false;
   $("people").replaceChildren();
   $("alone").hidden = false;
   put($("note"), T("You are not connected."));
+}
+
+function ended() {
+  away();
+  signaling?.close();
+  signaling = null;
   busy(false);
 }
 
@@ -228,9 +242,8 @@ async function start() {
   busy(true);
   ice = await iceServers();
   const lost = () => {
-    hasJoined = false;
     if (call) fail(T("The call ended, because the connection to the server is lost."));
-    end();
+    away();
   };
   const opened = () => send("join", { username: me });
   const url = $("server").value;

@@ -86,7 +86,7 @@ pub fn all() -> &'static [&'static Case] {
             sec::CASES,
             ids::CASES,
             names::CASES,
-            msg::CASES,
+            &msg::CASES.concat(),
             sec::LATE,
             ws::CASES,
             load::CASES,

@@ -96,6 +96,10 @@ export async function calls(stage, carrier, ...settings) {
   for (const tab of [ana, ben]) await tab.meets(1);
   await server.stop();
   for (const tab of [ana, ben]) await tab.alone();
+  for (const tab of [ana, ben, cid]) {
+    await tab.shows("#note", "You are not connected.");
+    assert.equal(await tab.text("#people"), "", "nobody can be called");
+  }
   await server.start();
   for (const tab of [ana, ben, cid]) await tab.shows("#note", "You are here as");
   await ana.shows("#people", "Call ben");

@@ -16,6 +16,7 @@ try {
   console.log(`${name} is well`);
 } catch (error) {
   console.error(error);
+  console.error(await stage.told().catch((why) => why));
   if (stage.findings.length > 0) console.error(stage.findings);
   process.exitCode = 1;
 } finally {

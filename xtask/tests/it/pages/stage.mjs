@@ -108,6 +108,16 @@ class Tab {
     await this.page.click(selector);
   }
 
+  /** What a failure needs to be understood: what the person reads, and how the videos are. */
+  async told() {
+    const texts = await Promise.all(["#note", "#alert", "#videos", "#log"].map(async (id) => `${id} ${await this.text(id)}`));
+    const videos = await this.page.$$eval("video", (all) => all.map(({ paused, readyState, srcObject }) => {
+      const tracks = srcObject?.getTracks().map(({ kind, muted, readyState }) => ({ kind, muted, readyState }));
+      return JSON.stringify({ paused, readyState, tracks });
+    })).catch((error) => [error.message]);
+    return [this.page.url(), ...texts, ...videos].join("\n    ");
+  }
+
   text(selector) {
     return this.page.$eval(selector, (element) => element.textContent).catch(() => null);
   }
@@ -119,7 +129,7 @@ class Tab {
       const element = await this.page.$(selector);
       return (await element?.isVisible()) && text?.includes(wanted) ? text : null;
     }, `${selector} shows “${wanted}” at ${this.page.url()}`).catch(async (error) => {
-      throw new Error(`${error.message}; it shows “${await this.text(selector)}”; log: ${await this.text("#log")}`);
+      throw new Error(`${error.message}; it shows “${await this.text(selector)}”`);
     });
   }
 
@@ -135,9 +145,7 @@ class Tab {
   /** Waits until a video plays: it has a size, and its frames grow. */
   async plays(selector) {
     const before = await this.frames(selector);
-    await until(async () => (await this.frames(selector)) >= before + FRAMES, `${selector} plays at ${this.page.url()}`).catch(async (error) => {
-      throw new Error(`${error.message}; log: ${await this.text("#log")}`);
-    });
+    await until(async () => (await this.frames(selector)) >= before + FRAMES, `${selector} plays at ${this.page.url()}`);
     const width = await this.page.$eval(selector, (video) => video.videoWidth);
     assert.ok(width > 0, `${selector} has a size`);
   }
@@ -146,9 +154,7 @@ class Tab {
   async remotes(count) {
     const all = () => this.page.$$eval("#videos figure:not(:first-child) video", (videos) => videos.map((video) => Boolean(video.srcObject)));
     const ready = (videos) => videos.length === count && videos.every(Boolean);
-    await until(async () => ready(await all()), `${count} remote videos at ${this.page.url()}`).catch(async (error) => {
-      throw new Error(`${error.message}: ${JSON.stringify(await all())}; log: ${await this.text("#log")}`);
-    });
+    await until(async () => ready(await all()), `${count} remote videos at ${this.page.url()}`);
     return Array.from({ length: count }, (_, index) => `#videos figure:nth-child(${index + 2}) video`);
   }
 
@@ -166,6 +172,7 @@ class Tab {
 export class Stage {
   #servers = [];
   #browsers = [];
+  #tabs = [];
   /** What went wrong in a page: scripts that failed, what the policy forbids. Stays empty. */
   findings = [];
 
@@ -222,7 +229,15 @@ export class Stage {
     // Its script has run to its end once the header is there and the address of the server is filled in.
     await page.waitForSelector("header nav");
     if (await page.$("#server")) await page.waitForFunction(() => document.getElementById("server").value !== "");
-    return new Tab(page);
+    const tab = new Tab(page);
+    this.#tabs.push(tab);
+    return tab;
+  }
+
+  /** How every tab is that is still open. */
+  async told() {
+    const open = this.#tabs.filter((tab) => !tab.page.isClosed());
+    return (await Promise.all(open.map((tab) => tab.told()))).join("\n");
   }
 
   /** A picture of a tab, if pictures are wanted. */
