@@ -497,6 +497,7 @@ fn behavior(nat: &NatBehavior) -> BTreeMap<String, String> {
         ("unsolicited", json(serde_json::json!(nat.unsolicited))),
         ("max-mappings", nat.max_mappings.to_string()),
         ("udp-blocked", yes(nat.udp_blocked)),
+        ("tcp-ports-blocked", json(serde_json::json!(nat.tcp_ports_blocked))),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()

@@ -291,6 +291,9 @@ impl Read for ServerEntry {
             program: read_program(&mut table),
         };
         table.finish();
+        if let Some(turn) = entry.turn.as_ref().filter(|turn| turn.value.0.is_some_and(|turn| turn.tls)) {
+            problems.report(turn.line, "`tls` is for a machine of its own: give it to an [[ice-server]]");
+        }
         if let Some(heartbeat) = entry.heartbeat.as_ref().filter(|heartbeat| heartbeat.value < Duration::from_secs(1)) {
             problems.report(heartbeat.line, "`heartbeat` must be at least 1s");
         }
@@ -340,7 +343,7 @@ pub(crate) fn read_client_program(
 }
 
 /// A TCP port.
-struct Port(u16);
+pub(crate) struct Port(pub(crate) u16);
 
 impl Read for Port {
     const RIGHT: &'static str = "a port from 1 to 65535";

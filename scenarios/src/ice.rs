@@ -17,12 +17,16 @@ use crate::scenario::{ClientProgram, Machine};
 use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{Name, Word};
 
+/// The TCP port of TURN over TLS. The port of its own is 5349 (RFC 8656 §2.1), but services are on that of HTTPS, because it is
+/// open in networks that let out little else.
+pub const TURN_TLS_PORT: u16 = 443;
+
 /// A machine on the internet with a STUN server and usually a TURN server, apart from the signaling server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct IceServer {
     /// Its name in steps and reports.
     pub name: String,
-    /// Its address. STUN and TURN are on port 3478, UDP and TCP.
+    /// Its address. STUN and TURN are on port 3478, UDP and TCP; over TLS on port 443.
     pub address: Ipv4Addr,
     /// Whether it also has an address of IPv6.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -45,13 +49,16 @@ pub struct TurnServer {
     pub credential_lifetime: Option<Duration>,
     /// Whether the actors also use it over TCP.
     pub tcp: bool,
+    /// Whether it is also on port 443 over TLS, and the actors use that too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
 }
 
 impl Default for TurnServer {
     //= https://www.rfc-editor.org/rfc/rfc8656#section-7.2
     //# The server SHOULD use 10 minutes as the default
     fn default() -> Self {
-        Self { allocation_lifetime: Duration::from_secs(600), credential_lifetime: None, tcp: false }
+        Self { allocation_lifetime: Duration::from_secs(600), credential_lifetime: None, tcp: false, tls: false }
     }
 }
 
@@ -149,6 +156,14 @@ impl Read for IceServerEntry {
                     .to_owned(),
             );
         }
+        if let (Some(turn), Some(_)) = (&turn, &program)
+            && turn.value.0.is_some_and(|it| it.tls)
+        {
+            table.report(
+                turn.line,
+                "`tls` is for the reference server: actors do not know the certificate of a program".to_owned(),
+            );
+        }
         let turn = turn.map_or(TurnEntry(Some(TurnServer::default())), |turn| turn.value);
         table.finish();
         Some(Self { name: name?, address, ipv6, link, turn, program })
@@ -167,7 +182,8 @@ impl Read for TurnEntry {
         let mut table = Table::of::<Self>(value, name, problems)?;
         let allocation = table.optional::<Duration>("allocation-lifetime");
         let credential = table.optional::<Duration>("credential-lifetime");
-        let tcp = table.optional("tcp").is_some_and(|tcp| tcp.value);
+        let mut is_on = |key| table.optional(key).is_some_and(|on: Lined<bool>| on.value);
+        let (tcp, tls) = (is_on("tcp"), is_on("tls"));
         for (key, time) in [("allocation-lifetime", &allocation), ("credential-lifetime", &credential)] {
             if let Some(wrong) = time.as_ref().filter(|time| time.value.is_zero() || time.value.subsec_nanos() > 0) {
                 table.report(wrong.line, format!("`{key}` must be whole seconds, at least 1s: TURN counts seconds"));
@@ -177,7 +193,7 @@ impl Read for TurnEntry {
         let allocation_lifetime =
             allocation.map_or(TurnServer::default().allocation_lifetime, |lifetime| lifetime.value);
         let credential_lifetime = credential.map(|lifetime| lifetime.value);
-        Some(Self(Some(TurnServer { allocation_lifetime, credential_lifetime, tcp })))
+        Some(Self(Some(TurnServer { allocation_lifetime, credential_lifetime, tcp, tls })))
     }
 }
 

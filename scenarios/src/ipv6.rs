@@ -93,6 +93,7 @@ fn firewall() -> NatBehavior {
         unsolicited: Unsolicited::Drop,
         max_mappings: 8192,
         udp_blocked: false,
+        tcp_ports_blocked: Vec::new(),
     }
 }
 

@@ -59,7 +59,7 @@ mod write;
 
 pub use build::Builder;
 pub use error::{Error, Problem, instead};
-pub use ice::{IceServer, IceServerIndex, IceTransportPolicy, TurnCredential, TurnServer};
+pub use ice::{IceServer, IceServerIndex, IceTransportPolicy, TURN_TLS_PORT, TurnCredential, TurnServer};
 pub use ipv6::{Addresses, Ipv6Network};
 pub use link::{GilbertElliott, Jitter, Link, OneWay, Oversized, Queue};
 pub use load::{load, parse, read_file};

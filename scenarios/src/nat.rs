@@ -126,6 +126,9 @@ pub struct NatBehavior {
     pub max_mappings: usize,
     /// Whether UDP is dropped in both directions.
     pub udp_blocked: bool,
+    /// The TCP ports of the outside to which the inside opens no connections, in order. What it sends there is dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp_ports_blocked: Vec<u16>,
 }
 
 impl NatBehavior {

@@ -51,6 +51,7 @@ pub const PROBES: &[(&str, &str)] = &[
     ("signaling-lost", "a client's signaling connection was closed, and not by the client"),
     ("stale-signal", "a signal of an older ICE generation or connection arrived and was ignored"),
     ("table-full", "a NAT's mapping table was full"),
+    ("tcp-port-blocked", "a NAT refused a TCP segment to a port to which it lets nothing out"),
     ("tcp-mapping-lost", "a NAT refused a TCP segment of an unknown connection"),
     ("turn-refused", "a TURN server refused a request for good"),
     ("turn-unanswered", "a TURN server did not respond to a request and its repetitions"),

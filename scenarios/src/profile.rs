@@ -6,8 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Problems;
+use crate::file::Port;
 use crate::nat::{Dependence, FilterState, Hairpinning, NatBehavior, Pooling, PortAllocation, Unsolicited};
-use crate::table::{Read, Table};
+use crate::table::{Lined, Read, Table, mistyped};
 use crate::value::{BadValue, Name, Parse, Subnet, Why, Word, show, word};
 
 /// A profile file.
@@ -70,6 +71,28 @@ impl Parse for Lifetime {
     }
 }
 
+/// TCP ports, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Ports(Vec<u16>);
+
+impl Read for Ports {
+    const RIGHT: &'static str = "a list of ports such as [3478, 5349]";
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
+        if !matches!(value.get_ref(), DeValue::Array(_)) {
+            return mistyped(value, name, problems);
+        }
+        let mut ports: Vec<u16> =
+            Vec::<Lined<Port>>::read(value, name, problems)?.into_iter().map(|port| port.value.0).collect();
+        ports.sort_unstable();
+        if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
+            problems.report(problems.line(&value.span()), format!("`{name}`: {} is listed twice", twice[0]));
+            return None;
+        }
+        Some(Self(ports))
+    }
+}
+
 /// A value of a NAT's behavior that can be written as TOML.
 trait Written {
     fn written(&self) -> String;
@@ -93,6 +116,12 @@ impl Written for bool {
     }
 }
 
+impl Written for Vec<u16> {
+    fn written(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
 impl Written for usize {
     fn written(&self) -> String {
         self.to_string()
@@ -109,12 +138,12 @@ macro_rules! nat_keys {
         impl NatKeys {
             /// Replaces the values in `behavior` for which there is a key.
             pub(crate) fn apply(&self, behavior: &mut NatBehavior) {
-                $(if let Some(value) = self.$field { behavior.$field = $into(value); })*
+                $(if let Some(value) = self.$field.clone() { behavior.$field = $into(value); })*
             }
 
             /// The behavior, if no key is missing.
             fn complete(&self) -> Option<NatBehavior> {
-                Some(NatBehavior { $($field: $into(self.$field?),)* })
+                Some(NatBehavior { $($field: $into(self.$field.clone()?),)* })
             }
         }
 
@@ -157,4 +186,5 @@ nat_keys! {
     unsolicited, "unsolicited", Unsolicited, std::convert::identity;
     max_mappings, "max-mappings", u32, |most: u32| most as usize;
     udp_blocked, "udp-blocked", bool, std::convert::identity;
+    tcp_ports_blocked, "tcp-ports-blocked", Ports, |ports: Ports| ports.0;
 }

@@ -116,6 +116,7 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "turn" / "turn-fallback",
     "turn" / "turn-from-config",
     "turn" / "turn-tcp",
+    "turn" / "turn-tls",
     "turn" / "turn-slow",
     "turn" / "turn-server-down",
     "turn" / "turn-server-restart",

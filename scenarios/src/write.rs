@@ -113,7 +113,8 @@ impl<'a> Writer<'a> {
             .then(|| ("allocation-lifetime", quoted(&show(turn.allocation_lifetime))));
         let credential = turn.credential_lifetime.map(|lifetime| ("credential-lifetime", quoted(&show(lifetime))));
         let tcp = turn.tcp.then(|| ("tcp", "true".to_owned()));
-        let keys: Vec<_> = allocation.into_iter().chain(credential).chain(tcp).collect();
+        let tls = turn.tls.then(|| ("tls", "true".to_owned()));
+        let keys: Vec<_> = allocation.into_iter().chain(credential).chain(tcp).chain(tls).collect();
         self.raw("turn", &if keys.is_empty() { "true".to_owned() } else { table(&keys) });
     }
 

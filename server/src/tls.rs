@@ -20,8 +20,8 @@ use crate::lock::Lock;
 pub struct Tls(Arc<Shared>);
 
 struct Shared {
-    certificate: PathBuf,
-    key: PathBuf,
+    /// The files of the certificate and the key; `None` if they came from elsewhere.
+    files: Option<(PathBuf, PathBuf)>,
     /// For new connections. It is replaced as a whole, so that no TLS session of an old certificate is resumed.
     current: Lock<Acceptors>,
 }
@@ -45,15 +45,26 @@ impl Tls {
     /// A file cannot be used. The message names it and says what would be right.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let current = Lock::new(read_pair(certificate, key)?);
-        Ok(Self(Arc::new(Shared { certificate: certificate.to_owned(), key: key.to_owned(), current })))
+        Ok(Self(Arc::new(Shared { files: Some((certificate.to_owned(), key.to_owned())), current })))
     }
 
-    /// Reads both files again, for new connections. Open connections do not change.
+    /// The same from PEM text that is not in files.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn of(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let names = (Path::new("the given certificate"), Path::new("the given key"));
+        let current = Lock::new(acceptors((certificate, names.0), (key, names.1))?);
+        Ok(Self(Arc::new(Shared { files: None, current })))
+    }
+
+    /// Reads both files again, for new connections. Open connections do not change. Without files, nothing changes.
     ///
     /// # Errors
     /// A file cannot be used, as for [`load`](Self::load). New connections then get the same certificate as before.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let Shared { certificate, key, current } = &*self.0;
+        let Shared { files, current } = &*self.0;
+        let Some((certificate, key)) = files else { return Ok(()) };
         let renewed = read_pair(certificate, key)?;
         *current.lock() = renewed;
         Ok(())
@@ -78,10 +89,18 @@ impl Tls {
 
 fn read_pair(certificate: &Path, key: &Path) -> Result<Acceptors, TlsError> {
     let (certificate_pem, key_pem) = (read(certificate)?, read(key)?);
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_pem).collect();
+    acceptors((&certificate_pem, certificate), (&key_pem, key))
+}
+
+/// Takes the PEM text of a certificate chain and its key, each with its name for errors.
+fn acceptors(
+    (certificate_pem, certificate): (&[u8], &Path),
+    (key_pem, key): (&[u8], &Path),
+) -> Result<Acceptors, TlsError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| TlsError::NoCertificate(certificate.to_owned()))?;
-    let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| TlsError::NoKey(key.to_owned()))?;
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| TlsError::NoKey(key.to_owned()))?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the cipher suites of TLS 1.2 and 1.3")

@@ -135,6 +135,8 @@ pub enum Refusal {
     /// A TCP segment from the inside that neither opens a connection nor belongs to a known one. It gets no new
     /// mapping, because its peer would then see it come from an unknown endpoint.
     TcpMidStream,
+    /// A TCP segment from the inside to a port to which the router lets no connections out.
+    TcpPortBlocked,
 }
 
 impl fmt::Display for Refusal {
@@ -147,6 +149,7 @@ impl fmt::Display for Refusal {
             Self::UdpBlocked => "UDP blocked",
             Self::HairpinOff => "no hairpinning",
             Self::TcpMidStream => "TCP segment of an unknown connection",
+            Self::TcpPortBlocked => "TCP port blocked",
         })
     }
 }

@@ -44,14 +44,17 @@
 //!
 //! The tables of all 81 pairs of behaviours are in `tests/it/reachability.rs`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use scenarios::{
     Action, ActorIndex, Dependence, FilterState, Hairpinning, IceServerIndex, IceTransportPolicy, Machine,
-    MachineAction, NatBehavior, NetworkIndex, Pooling, Scenario, Step, TurnCredential, Unsolicited, WorldAction,
+    MachineAction, NatBehavior, NetworkIndex, Pooling, Scenario, Step, TURN_TLS_PORT, TurnCredential, Unsolicited,
+    WorldAction,
 };
+use server::STUN_PORT;
 
 /// Maximum number of the other agent's candidates that an agent keeps.
 ///
@@ -67,8 +70,8 @@ struct Turn {
     machine: usize,
     /// Whether it certainly serves the agent.
     is_sure: bool,
-    /// Whether the agent also reaches it over TCP.
-    has_tcp: bool,
+    /// The TCP ports at which the agent also reaches it, with or without TLS, if its routers let it.
+    ports: [Option<u16>; 2],
     /// Whether it also has an address of IPv6.
     has_ipv6: bool,
 }
@@ -106,12 +109,12 @@ impl Place {
 
     /// Gives the agent a TURN server on the machine of its STUN server.
     pub fn with_turn(self) -> Self {
-        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: false, has_ipv6: false }), ..self }
+        Self { turn: Some(Turn { machine: 0, is_sure: true, ports: [None; 2], has_ipv6: false }), ..self }
     }
 
     /// Gives the agent a TURN server on the machine of its STUN server, which it also reaches over TCP.
     pub fn with_turn_over_tcp(self) -> Self {
-        Self { turn: Some(Turn { machine: 0, is_sure: true, has_tcp: true, has_ipv6: false }), ..self }
+        Self { turn: Some(Turn { machine: 0, is_sure: true, ports: [Some(STUN_PORT), None], has_ipv6: false }), ..self }
     }
 
     /// Makes the agent use relayed candidates only.
@@ -158,11 +161,14 @@ impl Place {
         };
         let has_ipv6 = |machine: Machine| scenario.addresses(machine).ipv6.is_some();
         let stun = played.ice_servers.first().map(|machine| (number(*machine), has_ipv6(*machine)));
+        let is_relay_only = played.ice_transport_policy == IceTransportPolicy::Relay;
+        let place = Self { nats, has_ipv4: addresses.ipv4.is_some(), ipv6, stun, turn: None, is_relay_only };
         // One that certainly serves it counts before others, and one over TCP before one over UDP only.
         let turns = played.ice_servers.iter().filter_map(|machine| turn(scenario, actor, *machine, number(*machine)));
-        let turn = turns.max_by_key(|turn| (turn.is_sure, turn.has_tcp, std::cmp::Reverse(turn.machine)));
-        let is_relay_only = played.ice_transport_policy == IceTransportPolicy::Relay;
-        Self { nats, has_ipv4: addresses.ipv4.is_some(), ipv6, stun, turn, is_relay_only }
+        let has_tcp =
+            |turn: &Turn| [Family::Ipv4, Family::Ipv6].iter().any(|family| place.reaches_by_tcp(*family, turn));
+        let turn = turns.max_by_key(|turn| (turn.is_sure, has_tcp(turn), Reverse(turn.machine)));
+        Self { turn, ..place }
     }
 
     /// The same place without STUN and TURN servers.
@@ -196,6 +202,15 @@ impl Place {
         }
     }
 
+    /// Whether it reaches a TURN server over TCP in a family: whether its routers let out connections to one of the ports.
+    fn reaches_by_tcp(&self, family: Family, turn: &Turn) -> bool {
+        let lets_out = |port: &u16| match family {
+            Family::Ipv4 => !self.nats.iter().any(|(_, nat)| nat.tcp_ports_blocked.contains(port)),
+            Family::Ipv6 => !self.firewalls().any(|firewall| firewall.tcp_ports_blocked.contains(port)),
+        };
+        self.has(family) && turn.ports.iter().flatten().any(lets_out)
+    }
+
     fn firewalls(&self) -> impl Iterator<Item = &NatBehavior> {
         self.ipv6.iter().flatten().filter_map(|(_, firewall)| firewall.as_ref())
     }
@@ -221,7 +236,8 @@ fn turn(scenario: &Scenario, actor: ActorIndex, machine: Machine, number: usize)
     let has_ipv6 = scenario.addresses(machine).ipv6.is_some();
     // The server lists only UDP.
     let has_tcp = turn.tcp && !actor.ice_from_config;
-    is_up.then_some(Turn { machine: number, is_sure, has_tcp, has_ipv6 })
+    let ports = [has_tcp.then_some(STUN_PORT), turn.tls.then_some(TURN_TLS_PORT)];
+    is_up.then_some(Turn { machine: number, is_sure, ports, has_ipv6 })
 }
 
 /// The type of candidate at one end of a working path, the least preferred first. RFC 8445 §5.1.2.2.
@@ -419,10 +435,10 @@ impl<'a> Exchange<'a> {
                 self.server_reflexive[agent] = self.gather(agent, server(number));
             }
             let turn = turn.filter(|turn| (self.lucky || turn.is_sure) && is_there(turn.has_ipv6));
-            if let Some(Turn { machine, has_tcp, .. }) = turn.filter(|_| self.relays(agent))
-                && (has_tcp || self.reaches(agent, server(machine)))
+            if let Some(turn) = turn.filter(|_| self.relays(agent))
+                && (self.reaches_by_tcp(agent, &turn) || self.reaches(agent, server(turn.machine)))
             {
-                self.relayed[agent] = Some(Endpoint { port: 1 + agent, ..server(machine) });
+                self.relayed[agent] = Some(Endpoint { port: 1 + agent, ..server(turn.machine) });
             }
         }
         for (agent, peer) in [(0, 1), (1, 0)] {
@@ -470,6 +486,12 @@ impl<'a> Exchange<'a> {
             Family::Ipv4 => true,
             Family::Ipv6 => self.places[agent].has_ipv4,
         }
+    }
+
+    /// Whether an agent reaches a TURN server over TCP, in whichever family it must.
+    fn reaches_by_tcp(&self, agent: usize, turn: &Turn) -> bool {
+        let place = self.places[agent];
+        place.reaches_by_tcp(if place.has(self.family) { self.family } else { Family::Ipv6 }, turn)
     }
 
     /// Whether an agent reaches a TURN server over UDP, in whichever family it must.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use scenarios::TURN_TLS_PORT;
 use serde::Serialize;
 
 use crate::event::TransportAddress;
@@ -336,7 +337,11 @@ fn word_of(kind: TrackKind) -> &'static str {
 }
 
 fn of_turn(server: TransportAddress, tcp: bool, change: &TurnChange) -> (Tone, String) {
-    let turn = if tcp { "TURN over TCP" } else { "TURN" };
+    let turn = match (tcp, server.port()) {
+        (false, _) => "TURN",
+        (true, TURN_TLS_PORT) => "TURN over TLS",
+        (true, _) => "TURN over TCP",
+    };
     match change {
         TurnChange::Allocated { relayed } => (Tone::Plain, format!("{turn}: has {relayed} at {}", server.ip())),
         TurnChange::Refused { code, reason } => {

@@ -219,6 +219,21 @@ fn stun_and_turn_servers() {
         &actor("plays = 'user'\ncount = 4\nper-room = 2"),
         "x.toml:12: `per-room`: a `user` chooses no room: remove it",
     );
+    begins(
+        "[server]\nturn = { tls = true }",
+        "x.toml:9: `tls` is for a machine of its own: give it to an [[ice-server]]",
+    );
+    begins(
+        "[[ice-server]]\nname = 'turn'\nrun = ['turnserver']\nturn = { tls = true }",
+        "x.toml:11: `tls` is for the reference server: actors do not know the certificate of a program",
+    );
+    let blocked = |ports: &str| actor(&format!("nat = 'symmetric'\noverride = {{ tcp-ports-blocked = {ports} }}"));
+    begins(
+        &blocked("3478"),
+        "x.toml:11: `tcp-ports-blocked` must be a list of ports such as [3478, 5349], not a bare number",
+    );
+    begins(&blocked("[0]"), "x.toml:11: `tcp-ports-blocked`: `0` must be from 1 to 65535");
+    begins(&blocked("[443, 443]"), "x.toml:11: `tcp-ports-blocked`: 443 is listed twice");
     let secret = |machine: &str| format!("[[step]]\nat = '1s'\ndo = 'new-secret'\nmachine = '{machine}'");
     begins(&secret("server"), "x.toml:11: `new-secret`: `server` has no TURN server: add `turn = true`");
     begins(&secret("ana"), "x.toml:11: `new-secret`: `ana` is an actor: name a machine with a TURN server");
@@ -343,7 +358,7 @@ x.toml:11: unknown key `actr` in `drop`; did you mean `actor`? (keys: `at`, `do`
     );
     says(
         "[[actor]]\nname = 'c'\nnat = 'symmetric'\noverride = { udp_lifetime = '1s' }",
-        "x.toml:11: unknown key `udp_lifetime` in `override`; did you mean `udp-lifetime`? (keys: `mapping`, `filtering`, `filter-state`, `port-allocation`, `hairpinning`, `pooling`, `udp-lifetime-new`, `udp-lifetime`, `udp-stream-after`, `udp-inbound-refresh`, `tcp-lifetime`, `tcp-lifetime-opening`, `tcp-lifetime-closing`, `tcp-lifetime-reset`, `tcp-pick-up`, `unsolicited`, `max-mappings`, `udp-blocked`)",
+        "x.toml:11: unknown key `udp_lifetime` in `override`; did you mean `udp-lifetime`? (keys: `mapping`, `filtering`, `filter-state`, `port-allocation`, `hairpinning`, `pooling`, `udp-lifetime-new`, `udp-lifetime`, `udp-stream-after`, `udp-inbound-refresh`, `tcp-lifetime`, `tcp-lifetime-opening`, `tcp-lifetime-closing`, `tcp-lifetime-reset`, `tcp-pick-up`, `unsolicited`, `max-mappings`, `udp-blocked`, `tcp-ports-blocked`)",
     );
 }
 

@@ -112,6 +112,7 @@ impl<'a> Draw<'a> {
             unsolicited: self.pick(&[Unsolicited::Drop, Unsolicited::Reject, Unsolicited::Accept]),
             max_mappings: 65_536,
             udp_blocked: self.below(10) == 1,
+            tcp_ports_blocked: Vec::new(),
         }
     }
 }

@@ -116,7 +116,7 @@ pub enum PeerChange {
     Turn {
         /// The server.
         server: TransportAddress,
-        /// Whether the client reaches it over TCP.
+        /// Whether the client reaches it over TCP: over TLS, if the port is 443.
         tcp: bool,
         /// What happened.
         change: TurnChange,

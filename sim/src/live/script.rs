@@ -295,6 +295,7 @@ const SIMULATED: &[&str] = &[
     "server-restarted",
     "table-full",
     "tcp-mapping-lost",
+    "tcp-port-blocked",
     "udp-blocked",
 ];
 

@@ -216,6 +216,7 @@ fn of_nat(node: NodeId, event: &NatEvent, cx: &mut OracleCx<'_>) {
                 Refusal::TableFull => cx.probe("table-full"),
                 Refusal::TcpMidStream => cx.probe("tcp-mapping-lost"),
                 Refusal::UdpBlocked => cx.probe("udp-blocked"),
+                Refusal::TcpPortBlocked => cx.probe("tcp-port-blocked"),
                 Refusal::NoMapping | Refusal::Filtered => {}
             }
         }

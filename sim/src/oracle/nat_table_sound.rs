@@ -114,6 +114,8 @@ impl NatTableSound {
             Some(format!("has {} mappings; it has room for {}", table.live.len(), behavior.max_mappings))
         } else if behavior.udp_blocked && new.protocol == Protocol::Udp {
             Some(format!("created {}, though it blocks UDP", shown(new)))
+        } else if behavior.tcp_ports_blocked.contains(&new.remote.port()) && new.protocol == Protocol::Tcp {
+            Some(format!("created {}, though it blocks that TCP port", shown(new)))
         } else {
             None
         }

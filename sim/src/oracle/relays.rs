@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use scenarios::TURN_TLS_PORT;
 use server::STUN_PORT;
 
 use crate::event::relay::{Class, Content, ServerDatagram, StunMessage};
@@ -106,11 +107,13 @@ fn client(datagram: &ServerDatagram) -> Client {
     (datagram.node, datagram.local, datagram.remote)
 }
 
-/// Whether clients reach a server over TCP.
+/// Whether clients reach a server over TCP, with or without TLS.
 fn is_used_over_tcp(server: NodeId, cx: &OracleCx<'_>) -> bool {
     cx.record.events.iter().any(|event| match &event.what {
         What::Packet(PacketEvent::Delivered(view)) => {
-            event.node == server && view.protocol == Protocol::Tcp && view.dst.port() == STUN_PORT
+            event.node == server
+                && view.protocol == Protocol::Tcp
+                && [STUN_PORT, TURN_TLS_PORT].contains(&view.dst.port())
         }
         _ => false,
     })

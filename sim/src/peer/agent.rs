@@ -73,7 +73,9 @@ impl Agent {
         loop {
             match self.gatherer.poll_output() {
                 Some(gather::Output::Transmit(transmit)) => return Some(Output::Transmit(transmit)),
-                Some(gather::Output::Stream { server, message }) => return Some(Output::Stream { server, message }),
+                Some(gather::Output::Stream { server, tls, message }) => {
+                    return Some(Output::Stream { server, tls, message });
+                }
                 Some(gather::Output::Event(event)) => return Some(Output::Event(event)),
                 Some(gather::Output::Gathered(gathered)) => self.negotiation.on_gathered(gathered, now),
                 None if self.negotiation.wants_candidates() => self.gatherer.gather(now),

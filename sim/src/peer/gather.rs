@@ -31,9 +31,10 @@ pub(crate) struct Gathered {
 #[derive(Debug)]
 pub(crate) enum Output {
     Transmit(Transmit),
-    /// A message to send to a server over TCP.
+    /// A message to send to a server over TCP, or over TLS.
     Stream {
         server: SocketAddr,
+        tls: bool,
         message: BytesMut,
     },
     Event(PeerEvent),
@@ -48,6 +49,8 @@ pub(crate) struct IceServer {
     pub(crate) turn: Option<Credential>,
     /// Whether its TURN server is also used over TCP.
     pub(crate) tcp: bool,
+    /// Whether it is at this address over TLS only, for TURN: a `turns:` URL.
+    pub(crate) tls: bool,
 }
 
 /// Gathers the candidates of all sockets of a client, and relays what relayed candidates send and receive.
@@ -70,7 +73,9 @@ struct Socket {
 
 struct Service {
     server: SocketAddr,
+    /// Whether it is reached over TCP, with or without TLS.
     is_tcp: bool,
+    is_tls: bool,
     /// `None` if its answer is not needed.
     binding: Option<BindingClient>,
     /// Until when the mapped address is considered valid; `None` if it is not known.
@@ -87,15 +92,16 @@ impl Service {
             .turn
             .clone()
             .map(|credential| TurnClient::new(credential, false, seed(1)).relaying_ipv6(relays_ipv6));
-        Self { server: server.address, is_tcp: false, binding, mapped_until: None, turn }
+        Self { server: server.address, is_tcp: false, is_tls: false, binding, mapped_until: None, turn }
     }
 
-    /// The same server over TCP, which is used for TURN only.
+    /// The same server over TCP or TLS, which is used for TURN only.
     fn over_tcp(number: usize, server: &IceServer, relays_ipv6: bool, seed: u64) -> Option<Self> {
         let seed = seed.wrapping_add((number as u64) << 16).wrapping_add(2 << 32);
-        let credential = server.turn.clone().filter(|_| server.tcp)?;
+        let credential = server.turn.clone().filter(|_| server.tcp || server.tls)?;
         let turn = Some(TurnClient::new(credential, true, seed).relaying_ipv6(relays_ipv6));
-        Some(Self { server: server.address, is_tcp: true, binding: None, mapped_until: None, turn })
+        let is_tls = server.tls;
+        Some(Self { server: server.address, is_tcp: true, is_tls, binding: None, mapped_until: None, turn })
     }
 
     /// Whether this is the relay with this relayed transport address.
@@ -139,8 +145,8 @@ impl Gatherer {
         let servers = self.servers.iter().enumerate();
         let servers = servers.filter(|(_, server)| server.address.is_ipv4() == base.is_ipv4());
         let services = servers.flat_map(|(number, server)| {
-            let over_udp = Service::new(number, server, self.policy, relays_ipv6, seed);
-            [Some(over_udp), Service::over_tcp(number, server, relays_ipv6, seed)]
+            let over_udp = || Service::new(number, server, self.policy, relays_ipv6, seed);
+            [(!server.tls).then(over_udp), Service::over_tcp(number, server, relays_ipv6, seed)]
         });
         let services = services.flatten().collect();
         let preference = u16::MAX - u16::from(base.is_ipv4() && !is_alone);
@@ -261,10 +267,12 @@ impl Gatherer {
     /// Takes over the outputs of the TURN clients.
     fn collect(&mut self) {
         for Socket { base, services, preference } in &mut self.sockets {
-            for Service { server, turn, is_tcp, .. } in services {
+            for Service { server, turn, is_tcp, is_tls, .. } in services {
                 while let Some(output) = turn.as_mut().and_then(TurnClient::poll_output) {
                     self.outputs.push_back(match output {
-                        turn::Output::Send(message) if *is_tcp => Output::Stream { server: *server, message },
+                        turn::Output::Send(message) if *is_tcp => {
+                            Output::Stream { server: *server, tls: *is_tls, message }
+                        }
                         turn::Output::Send(bytes) => {
                             let path = Path { remote: *server, base: *base };
                             Output::Transmit(Transmit { path, bytes })
@@ -272,7 +280,9 @@ impl Gatherer {
                         turn::Output::Confirmed { relayed, until } => {
                             //= https://www.rfc-editor.org/rfc/rfc8445#section-5.1.1.2
                             //# The base of a relayed candidate is that candidate itself.
-                            let (kind, preference) = (CandidateKind::Relay, *preference);
+                            // Over TLS, each datagram costs the most, so it is what remains if nothing else works.
+                            let preference = preference.saturating_sub(u16::from(*is_tls) * 2);
+                            let kind = CandidateKind::Relay;
                             let candidate = LocalCandidate { kind, address: relayed, base: relayed, preference };
                             Output::Gathered(Gathered { candidate, until: Some(until) })
                         }
@@ -338,7 +348,7 @@ mod tests {
         fn new(stun: Option<&str>) -> Self {
             #[allow(clippy::disallowed_methods)] // only differences count
             let now = Instant::now();
-            let servers = stun.map(|stun| IceServer { address: address(stun), turn: None, tcp: false });
+            let servers = stun.map(|stun| IceServer { address: address(stun), turn: None, tcp: false, tls: false });
             let mut gatherer = Gatherer::new(servers.into_iter().collect(), IceTransportPolicy::All, 1);
             gatherer.add_sockets(&[address(BASE)]);
             Self { gatherer, now }

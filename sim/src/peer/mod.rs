@@ -14,4 +14,5 @@ mod path;
 pub(crate) mod sdp;
 pub(crate) mod stack;
 mod stun;
+pub(crate) mod tls;
 pub(crate) mod turn;

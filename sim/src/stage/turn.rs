@@ -3,12 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use scenarios::{Action, Actor, Addresses, Machine, MachineAction, Scenario, Step, TurnCredential, TurnServer};
+use scenarios::{
+    Action, Actor, Addresses, Machine, MachineAction, Scenario, Step, TURN_TLS_PORT, TurnCredential, TurnServer,
+};
 use server::{Config, RelayAddress, STUN_PORT, TurnSettings, ephemeral_password};
 
 use crate::entropy::EPOCH;
 use crate::host::Host;
 use crate::peer::gather::IceServer;
+use crate::peer::tls;
 use crate::peer::turn::Credential;
 
 /// The secret from which the passwords of all actors follow.
@@ -42,11 +45,14 @@ pub(crate) fn settings(turn: TurnServer, secret: String) -> TurnSettings {
 /// A server with STUN, and TURN if given, but without signaling, at one address of a machine.
 pub(crate) fn ice_only(host: &Host, at: IpAddr, turn: Option<TurnServer>, secret: &str, seed: u64) -> Config {
     let stun = SocketAddr::new(at, STUN_PORT);
+    let is_over_tls = turn.is_some_and(|turn| turn.tls);
+    let stun_tls = is_over_tls.then(|| SocketAddr::new(at, TURN_TLS_PORT));
+    let tls = is_over_tls.then(tls::of_server);
     let turn = turn.map(|turn| TurnSettings {
         relay_addresses: relay_addresses(host.addresses()),
         ..settings(turn, secret.to_owned())
     });
-    Config { listen: Vec::new(), stun: Some(stun), turn, seed, ..Config::default() }
+    Config { listen: Vec::new(), stun: Some(stun), stun_tls, tls, turn, seed, ..Config::default() }
 }
 
 /// The addresses from which a machine relays: of both families, if it has both, for clients of either.
@@ -59,9 +65,14 @@ pub(crate) fn servers_of(scenario: &Scenario, actor: &Actor, own: Addresses, now
     let servers = |machine: &Machine| {
         let turn = scenario.turn_server(*machine).filter(|_| actor.program.is_none());
         let credential = turn.map(|turn| credential(actor, turn, &secret(scenario, *machine, now), now));
-        let tcp = turn.is_some_and(|turn| turn.tcp);
-        let server = move |ip| IceServer { address: SocketAddr::new(ip, STUN_PORT), turn: credential.clone(), tcp };
-        scenario.addresses(*machine).all().filter(|ip| own.to_reach(*ip).is_some()).map(server)
+        let (tcp, tls) = turn.map(|turn| (turn.tcp, turn.tls)).unwrap_or_default();
+        let servers = move |ip| {
+            let turn = credential.clone();
+            let server = IceServer { address: SocketAddr::new(ip, STUN_PORT), turn: turn.clone(), tcp, tls: false };
+            let over_tls = IceServer { address: SocketAddr::new(ip, TURN_TLS_PORT), turn, tcp: false, tls: true };
+            [Some(server), tls.then_some(over_tls)].into_iter().flatten()
+        };
+        scenario.addresses(*machine).all().filter(|ip| own.to_reach(*ip).is_some()).flat_map(servers)
     };
     actor.ice_servers.iter().flat_map(servers).collect()
 }

@@ -522,6 +522,16 @@ fn blocked_udp_leaves_tcp_alone() {
 }
 
 #[test]
+fn a_blocked_tcp_port_lets_no_segment_out_and_leaves_udp_alone() {
+    let mut nat = Bench::new(NatBehavior { tcp_ports_blocked: vec![3478, 5349], tcp_pick_up: true, ..cone() });
+    for opens in [true, false] {
+        assert_eq!(nat.segment(X, "192.0.2.1:3478", opens), Err(Refusal::TcpPortBlocked));
+    }
+    assert_eq!(nat.send(X, "192.0.2.1:3478"), ok("203.0.113.1:20000"));
+    assert_eq!(nat.segment(X, "192.0.2.1:443", true), ok("203.0.113.1:20000"));
+}
+
+#[test]
 fn a_reboot_forgets_all_and_gives_out_other_ports() {
     for (port_allocation, before, after) in [
         (PortAllocation::Sequential, 20000, 20001),
@@ -598,6 +608,7 @@ pub(crate) fn behavior(mapping: Dependence, filtering: Dependence, filter_state:
         unsolicited: Unsolicited::Drop,
         max_mappings: 65_536,
         udp_blocked: false,
+        tcp_ports_blocked: Vec::new(),
     }
 }
 

@@ -154,13 +154,14 @@ fn any_behavior() -> impl Strategy<Value = NatBehavior> {
     );
     let udp = (lifetime(), lifetime(), select(vec![0, 2, 5]).prop_map(Duration::from_secs), any::<bool>());
     let tcp = (lifetime(), lifetime(), lifetime(), lifetime());
-    let limits = (select(vec![2, 5, 100]), prop::bool::weighted(0.05));
+    let limits =
+        (select(vec![2, 5, 100]), prop::bool::weighted(0.05), select(vec![vec![], vec![], vec![2], vec![1, 3478]]));
     (dependence(), dependence(), choices, udp, tcp, limits).prop_map(
         |(mapping, filtering, choices, udp, tcp, limits)| {
             let (filter_state, port_allocation, hairpinning, pooling, unsolicited, tcp_pick_up) = choices;
             let (udp_lifetime_new, udp_lifetime, udp_stream_after, udp_inbound_refresh) = udp;
             let (tcp_lifetime, tcp_lifetime_opening, tcp_lifetime_closing, tcp_lifetime_reset) = tcp;
-            let (max_mappings, udp_blocked) = limits;
+            let (max_mappings, udp_blocked, tcp_ports_blocked) = limits;
             let overloads = port_allocation == PortAllocation::PreserveOverloading;
             NatBehavior {
                 mapping: if overloads { AddressAndPortDependent } else { mapping },
@@ -181,6 +182,7 @@ fn any_behavior() -> impl Strategy<Value = NatBehavior> {
                 unsolicited,
                 max_mappings,
                 udp_blocked,
+                tcp_ports_blocked,
             }
         },
     )
@@ -347,6 +349,9 @@ impl Model {
     ) -> Result<TransportAddress, Refusal> {
         if protocol == Udp && self.behavior.udp_blocked {
             return Err(Refusal::UdpBlocked);
+        }
+        if protocol == Tcp && self.behavior.tcp_ports_blocked.contains(&remote.port()) {
+            return Err(Refusal::TcpPortBlocked);
         }
         let dependence = self.behavior.mapping;
         let reused = self.live.iter().position(|known| {

@@ -144,6 +144,38 @@ fn turn_over_tcp_helps_where_udp_is_blocked() {
     }
 }
 
+#[test]
+fn turn_over_tls_helps_where_only_web_servers_are_reached() {
+    let web_only = || NatBehavior { udp_blocked: true, tcp_ports_blocked: vec![3478, 5349], ..cone() };
+    let built = |turn: TurnServer| scenario(30).ice_server(Some(turn)).home(web_only()).peer(0).peer(None);
+    let over = |tcp, tls| TurnServer { tcp, tls, ..TurnServer::default() };
+    let without = Played::of(built(over(true, false)), 1);
+    assert_eq!(found(&without), None, "{}", without.story());
+    let place = |actor| Place::of(&without.scenario, ActorIndex(actor));
+    assert!(matches!(can_connect(&place(0), &place(1)), Verdict::NeedsRelay(_)));
+    for tcp in [false, true] {
+        let played = Played::of(built(over(tcp, true)), 1);
+        assert_eq!(found(&played), Some(expected(&played)), "{}", played.story());
+        assert_eq!(played.seen_as(0, 1), Some(sim::reachability::CandidateKind::Relayed));
+        let has = "\"server\":\"203.0.113.2:443\",\"tcp\":true,\"change\":{\"turn\":\"allocated\"";
+        assert!(played.story().contains(has), "{}", played.story());
+    }
+    let both = scenario(30).ice_server(Some(over(false, true))).home(web_only()).home(web_only()).peer(0).peer(1);
+    let played = Played::of(both, 1);
+    assert_eq!(found(&played), Some(expected(&played)), "{}", played.story());
+}
+
+/// Handshakes draw random numbers and read the clock: the seed determines both.
+#[test]
+fn a_run_with_tls_is_the_same_every_time() {
+    let scenario = std::sync::Arc::new(scenarios::load("turn-tls").expect("it is shipped"));
+    let hash = |seed| sim::run::run(&scenario, seed).unwrap_or_else(|crash| panic!("{crash:?}")).hash;
+    for seed in 1..4 {
+        assert_eq!(hash(seed), hash(seed), "seed {seed}");
+    }
+    assert_ne!(hash(1), hash(2));
+}
+
 // ---- oracles
 
 fn shipped(name: &str) -> Case {

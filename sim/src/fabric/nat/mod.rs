@@ -130,7 +130,8 @@ impl Nat {
     /// Translates a packet from the inside; returns the external endpoint that becomes its source.
     ///
     /// # Errors
-    /// [`Refusal::UdpBlocked`], [`Refusal::TcpMidStream`], [`Refusal::TableFull`] and [`Refusal::PortsExhausted`].
+    /// [`Refusal::UdpBlocked`], [`Refusal::TcpPortBlocked`], [`Refusal::TcpMidStream`], [`Refusal::TableFull`] and
+    /// [`Refusal::PortsExhausted`].
     pub fn outbound(
         &mut self,
         packet: FiveTuple,
@@ -139,6 +140,9 @@ impl Nat {
     ) -> Result<TransportAddress, Refusal> {
         self.expire(cx.now);
         self.admit(packet.protocol)?;
+        if packet.protocol == Protocol::Tcp && self.behavior.tcp_ports_blocked.contains(&packet.remote.port()) {
+            return Err(Refusal::TcpPortBlocked);
+        }
         let slot = match self.table.find_internal(packet) {
             Some(slot) => slot,
             None if packet.protocol == Protocol::Tcp && !self.may_create(signal) => return Err(Refusal::TcpMidStream),

@@ -135,7 +135,10 @@ fn endpoint_independent(nat: &NatBehavior, external: Ipv4Addr) -> String {
 
 /// What passes the router, and what it says to the rest.
 fn firewall(nat: &NatBehavior) -> String {
-    let blocked = if nat.udp_blocked { "meta l4proto udp drop; " } else { "" };
+    let mut blocked = if nat.udp_blocked { "meta l4proto udp drop; " } else { "" }.to_owned();
+    for port in &nat.tcp_ports_blocked {
+        let _ = write!(blocked, "iifname \"{INSIDE}\" tcp dport {port} drop; ");
+    }
     let rejected = "meta l4proto tcp reject with tcp reset; reject; ";
     let (policy, refused) = match nat.unsolicited {
         Unsolicited::Drop => ("drop", ""),

@@ -21,6 +21,8 @@ use crate::peer::turn::Credential;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The port of `stun:` and `turn:` URLs that name none. RFC 7064 §3.2, RFC 7065 §3.2.
 const PORT: u16 = 3478;
+/// The port of `turns:` URLs that name none. RFC 7065 §3.2.
+const TLS_PORT: u16 = 5349;
 
 /// A request that is under way.
 pub(super) type Fetching = Pin<Box<dyn Future<Output = Result<Vec<IceServer>, Arc<str>>> + Send>>;
@@ -92,23 +94,27 @@ fn servers(body: &str) -> Result<Vec<IceServer>, Arc<str>> {
         let credential = username.zip(credential).map(|(username, password)| Credential { username, password });
         for url in &urls {
             let Some((scheme, address, transport)) = parts(url) else { continue };
-            let server = servers.entry(address).or_insert(IceServer { address, turn: None, tcp: false });
-            if scheme == "turn" {
+            let new = IceServer { address, turn: None, tcp: false, tls: scheme == "turns" };
+            let server = servers.entry(address).or_insert(new);
+            if scheme != "stun" {
                 server.turn = server.turn.take().or_else(|| credential.clone());
-                server.tcp |= transport == Some("tcp");
+                server.tcp |= scheme == "turn" && transport == Some("tcp");
             }
         }
     }
     Ok(servers.into_values().collect())
 }
 
-/// Scheme, address and transport of `turn:203.0.113.1:3478?transport=udp`. RFC 7065 §3.1.
+/// Scheme, address and transport of `turn:203.0.113.1:3478?transport=udp`. RFC 7065 §3.1. `turns:` over UDP would be DTLS, which
+/// no browser has.
 fn parts(url: &str) -> Option<(&str, SocketAddr, Option<&str>)> {
-    let (scheme, rest) = url.split_once(':').filter(|(scheme, _)| ["stun", "turn"].contains(scheme))?;
+    let (scheme, rest) = url.split_once(':').filter(|(scheme, _)| ["stun", "turn", "turns"].contains(scheme))?;
     let (host, query) = rest.split_once('?').map_or((rest, None), |(host, query)| (host, Some(query)));
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse().ok().or_else(|| Some(SocketAddr::new(bare.parse::<IpAddr>().ok()?, PORT)))?;
-    Some((scheme, address, query.and_then(|query| query.strip_prefix("transport="))))
+    let port = if scheme == "turns" { TLS_PORT } else { PORT };
+    let address = host.parse().ok().or_else(|| Some(SocketAddr::new(bare.parse::<IpAddr>().ok()?, port)))?;
+    let transport = query.and_then(|query| query.strip_prefix("transport="));
+    (scheme != "turns" || transport != Some("udp")).then_some((scheme, address, transport))
 }
 
 #[cfg(test)]
@@ -124,9 +130,12 @@ mod tests {
         let found = servers(body).expect("it is valid");
         let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
         let credential = Credential { username: "u".to_owned(), password: "p".to_owned() };
-        let relay = IceServer { address: address("203.0.113.1:3478"), turn: Some(credential), tcp: true };
-        let stun = IceServer { address: address("[2001:db8::1]:3478"), turn: None, tcp: false };
-        assert_eq!(found, [relay, stun]);
+        let relay =
+            IceServer { address: address("203.0.113.1:3478"), turn: Some(credential.clone()), tcp: true, tls: false };
+        let over_tls =
+            IceServer { address: address("203.0.113.1:5349"), turn: Some(credential), tcp: false, tls: true };
+        let stun = IceServer { address: address("[2001:db8::1]:3478"), turn: None, tcp: false, tls: false };
+        assert_eq!(found, [relay, over_tls, stun]);
         assert!(servers("{}").is_err() && servers("<html>").is_err());
         assert_eq!(servers(r#"{"iceServers":[]}"#), Ok(Vec::new()));
     }

@@ -40,8 +40,8 @@ pub(super) struct ClientCx {
     media: Media,
     /// Datagrams to send.
     pub(super) transmits: Vec<Transmit>,
-    /// Messages to send to servers over TCP.
-    pub(super) streams: Vec<(SocketAddr, BytesMut)>,
+    /// Messages to send to servers over TCP, and whether TLS is on it.
+    pub(super) streams: Vec<(SocketAddr, bool, BytesMut)>,
     /// Signals that the dialect must encode and send.
     pub(super) signals: Vec<OutgoingSignal>,
     /// What to send. It is dropped while the signaling connection is not open.
@@ -268,7 +268,7 @@ impl ClientCx {
         while let Some(output) = agent.poll_output(now) {
             match output {
                 Output::Transmit(transmit) => self.transmits.push(transmit),
-                Output::Stream { server, message } => self.streams.push((server, message)),
+                Output::Stream { server, tls, message } => self.streams.push((server, tls, message)),
                 Output::Signal(signal) => self.signals.push(signal),
                 Output::Event(event) => self.recorder.write(self.node, What::Peer(event)),
             }

@@ -350,8 +350,8 @@ impl<N: Network> Client<N> {
         for transmit in self.cx.transmits.drain(..) {
             self.sockets.send(&transmit).await;
         }
-        for (server, message) in self.cx.streams.drain(..) {
-            self.streams.send(server, message);
+        for (server, tls, message) in self.cx.streams.drain(..) {
+            self.streams.send(server, tls, message);
         }
         for signal in std::mem::take(&mut self.cx.signals) {
             self.engine.send_signal(signal, &mut self.cx);

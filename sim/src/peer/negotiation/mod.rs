@@ -51,7 +51,7 @@ pub(crate) enum Output {
     /// A datagram to send.
     Transmit(Transmit),
     /// A message to send to a server over TCP. It comes from the gatherer.
-    Stream { server: SocketAddr, message: BytesMut },
+    Stream { server: SocketAddr, tls: bool, message: BytesMut },
     /// A signal to send.
     Signal(OutgoingSignal),
     /// Something happened to a connection.
