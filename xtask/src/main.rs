@@ -91,6 +91,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Only this program calls it, so neither help nor completions have it.
+    if std::env::args_os().nth(1).is_some_and(|word| word == campaign::PLAY_ALONE) {
+        return campaign::play_alone().unwrap_or_else(|error| exit::report_error(&error, exit::USAGE));
+    }
     let arguments = Arguments::try_parse().unwrap_or_else(|error| usage::exit(&serve::without_secrets(error)));
     let done = match arguments.command {
         Command::Sim(arguments) => sim::run(arguments),

@@ -125,7 +125,9 @@ fn of_campaign(dir: &Path, format: Format) -> anyhow::Result<String> {
     let (_, campaign) = Campaign::load(dir)?;
     match format {
         Format::Html => Ok(campaign.html(&crate::program(), dir)),
-        Format::Text => Ok(campaign.status(reports::terminal_width()) + &campaign.failures(&crate::program(), dir)),
+        Format::Text => {
+            Ok(campaign.summary().status(reports::terminal_width()) + &campaign.failures(&crate::program(), dir))
+        }
         _ => anyhow::bail!("a campaign can be rendered as `html` or `text`"),
     }
 }

@@ -5,6 +5,7 @@ mod findings;
 mod page;
 mod shape;
 mod store;
+mod summary;
 mod text;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use findings::Finding;
 pub use shape::shape;
 pub use store::{Kept, Reached, Store};
+pub use summary::Summary;
+pub use text::counted;
 
 /// The file of a campaign in its folder.
 pub const FILE: &str = "campaign.redb";

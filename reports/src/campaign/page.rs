@@ -6,7 +6,7 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, html};
 use scenarios::PROBES;
 
-use super::{Campaign, StoryId};
+use super::{Campaign, StoryId, counted};
 use crate::html::{copyable, head, histogram, shown};
 use crate::text::thousands;
 
@@ -30,12 +30,12 @@ impl Campaign {
                     header.masthead.(class) {
                         div.inner {
                             p.brand { "glare campaign" }
-                            h1 { span.verdict { (verdict) } " " span.name { (thousands(all)) " stories" } }
+                            h1 { span.verdict { (verdict) } " " span.name { (counted(all, "story")) } }
                             p.lead {
                                 @if failed == 0 { "No story violates an oracle." }
-                                @else { (thousands(failed)) " stories violate an oracle: " (self.findings().len()) " findings." }
+                                @else { (counted(failed, "story")) " violated an oracle: " (counted(self.findings().len(), "finding")) "." }
                             }
-                            p { (shown(&self.server())) " · " (format!("{seconds:.0} s")) " · "
+                            p { (shown(&self.plan.server())) " · " (format!("{seconds:.0} s")) " · "
                                 (format!("{:.1}", all as f64 / seconds.max(1e-3))) " stories a second" }
                         }
                     }
@@ -57,7 +57,7 @@ impl Campaign {
                 h2 #findings-title { "Findings" }
                 @for finding in self.findings() {
                     div.card {
-                        h3 { (shown(&finding.wrong.rule)) " " span.faint { (finding.stories.len()) " stories" } }
+                        h3 { (shown(&finding.wrong.rule)) " " span.faint { (counted(finding.stories.len(), "story")) } }
                         p { (shown(&finding.wrong.message)) }
                         p { (copyable(&finding.replay(program, dir))) }
                         p.faint {
@@ -88,7 +88,7 @@ impl Campaign {
         let x = |story: usize| ((story as f64 + 1.0).ln() / (all as f64 + 1.0).ln() * WIDTH).clamp(0.0, WIDTH);
         let y = |count: usize| HEIGHT - count as f64 / PROBES.len() as f64 * HEIGHT;
         let points: Vec<_> = steps.iter().map(|(story, count)| format!("{:.1},{:.1}", x(*story), y(*count))).collect();
-        let words = format!("{} of {} probes occurred in {} stories", seen.len(), PROBES.len(), thousands(all));
+        let words = format!("{} of {} probes occurred in {}", seen.len(), PROBES.len(), counted(all, "story"));
         let never = PROBES.iter().filter(|(name, _)| !seen.contains(name));
         html! {
             section #reached aria-labelledby="reached-title" {
@@ -97,7 +97,7 @@ impl Campaign {
                     svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT + 20.0) } role="img" aria-label=(words) {
                         polyline points=(points.join(" ")) {}
                         text x="0" y=(HEIGHT + 15.0) { "first story" }
-                        text x=(WIDTH) y=(HEIGHT + 15.0) text-anchor="end" { (thousands(all)) " stories" }
+                        text x=(WIDTH) y=(HEIGHT + 15.0) text-anchor="end" { (counted(all, "story")) }
                     }
                     figcaption { (words) "; " (thousands(self.situations as usize)) " situations of the oracles' model" }
                 }

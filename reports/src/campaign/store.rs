@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+};
 
+use super::summary::{Key, Summary, Tally};
 use super::{Campaign, FILE, Plan, Story, StoryId};
 use crate::database::{Kind, Wrong, read, write};
 use crate::result::BadFile;
@@ -29,6 +32,8 @@ const SITUATIONS: TableDefinition<'_, u64, ()> = TableDefinition::new("situation
 /// Numbers under a name: the real time, milliseconds, and what the caller keeps.
 const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 const WALL: &str = "wall-ms";
+/// The summary. An older program does not write it.
+const TALLY: TableDefinition<'_, Key, u64> = TableDefinition::new("tally");
 
 fn key(id: StoryId) -> (u8, u64) {
     match id {
@@ -82,6 +87,15 @@ pub struct Kept {
 }
 
 impl Store {
+    fn existing(dir: &Path) -> Result<Self, BadFile> {
+        let store = Self { file: dir.join(FILE) };
+        if store.file.exists() {
+            return Ok(store);
+        }
+        let message = "there is no campaign here: `campaign --out DIR` begins one".to_owned();
+        Err(BadFile { file: dir.to_owned(), line: None, message })
+    }
+
     /// The store of a folder, with this plan. A store that exists must have the same plan.
     ///
     /// # Errors
@@ -121,6 +135,7 @@ impl Store {
             writing.open_table(BYTES).map_err(write)?;
             writing.open_table(SITUATIONS).map_err(write)?;
             writing.open_table(COUNTS).map_err(write)?;
+            writing.open_table(TALLY).map_err(write)?;
         }
         writing.commit().map_err(write)
     }
@@ -138,9 +153,13 @@ impl Store {
                 let mut table = writing.open_table(STORIES).map_err(write)?;
                 let mut bytes = writing.open_table(BYTES).map_err(write)?;
                 let mut situations = writing.open_table(SITUATIONS).map_err(write)?;
+                let mut tally = Tally::default();
                 for kept in stories {
                     let json = serde_json::to_string(&kept.story).expect("a story has a JSON form");
-                    table.insert(key(kept.id), json.as_str()).map_err(write)?;
+                    let before = table.insert(key(kept.id), json.as_str()).map_err(write)?;
+                    if before.is_none() {
+                        tally.count(&kept.story, kept.is_new);
+                    }
                     if let Some(text) = &kept.bytes {
                         let Story { order, profile, .. } = kept.story;
                         let value = (order, profile as u64, kept.is_new, text.as_slice());
@@ -150,6 +169,7 @@ impl Store {
                         situations.insert(situation, ()).map_err(write)?;
                     }
                 }
+                tally.add_to(&mut writing.open_table(TALLY).map_err(write)?).map_err(write)?;
                 let mut counts = writing.open_table(COUNTS).map_err(write)?;
                 let before = counts.get(WALL).map_err(write)?.map_or(0, |count| count.value());
                 counts.insert(WALL, before + wall_ms).map_err(write)?;
@@ -204,18 +224,11 @@ impl Campaign {
     /// # Errors
     /// There is none, it cannot be read, or it comes from a newer program.
     pub fn load(dir: &Path) -> Result<(Store, Self), BadFile> {
-        let store = Store { file: dir.join(FILE) };
-        if !store.file.exists() {
-            let message = "there is no campaign here: `campaign --out DIR` begins one".to_owned();
-            return Err(BadFile { file: dir.to_owned(), line: None, message });
-        }
+        let store = Store::existing(dir)?;
         let campaign = KIND.with(&store.file, || {
             let database = KIND.open(&store.file)?;
             let reading = database.begin_read().map_err(read)?;
-            KIND.recognise(&reading)?;
-            let plans = reading.open_table(PLAN).map_err(read)?;
-            let plan = plans.get("plan").map_err(read)?.ok_or(Wrong::OtherKind)?;
-            let plan = serde_json::from_str(plan.value()).map_err(Wrong::Entry)?;
+            let plan = plan(&reading)?;
             let mut stories = stories(&reading)?;
             stories.sort_by_key(|(_, story)| story.order);
             let mut corpus = 0;
@@ -227,6 +240,41 @@ impl Campaign {
         })?;
         Ok((store, campaign))
     }
+}
+
+impl Summary {
+    /// Reads the summary of the campaign in a folder.
+    ///
+    /// # Errors
+    /// There is none, it cannot be read, or it comes from a newer program.
+    pub fn load(dir: &Path) -> Result<Self, BadFile> {
+        let store = Store::existing(dir)?;
+        let summary = KIND.with(&store.file, || {
+            let database = KIND.open(&store.file)?;
+            let reading = database.begin_read().map_err(read)?;
+            let plan = plan(&reading)?;
+            let Ok(table) = reading.open_table(TALLY) else { return Ok(None) };
+            let tally = Tally::read(&table).map_err(read)?;
+            let stories = reading.open_table(STORIES).map_err(read)?.len().map_err(read)?;
+            if tally.stories() != stories {
+                return Ok(None);
+            }
+            let situations = reading.open_table(SITUATIONS).map_err(read)?.len().map_err(read)?;
+            Ok(Some(Self::of_tally(plan, &tally, situations, wall_ms(&reading)?)))
+        })?;
+        match summary {
+            Some(summary) => Ok(summary),
+            // An older program has played some of it.
+            None => Ok(Campaign::load(dir)?.1.summary()),
+        }
+    }
+}
+
+fn plan(reading: &ReadTransaction) -> Result<Plan, Wrong> {
+    KIND.recognise(reading)?;
+    let plans = reading.open_table(PLAN).map_err(read)?;
+    let plan = plans.get("plan").map_err(read)?.ok_or(Wrong::OtherKind)?;
+    serde_json::from_str(plan.value()).map_err(Wrong::Entry)
 }
 
 fn wall_ms(reading: &ReadTransaction) -> Result<u64, Wrong> {
@@ -325,6 +373,20 @@ mod tests {
         assert_eq!((reached.failed, reached.findings.len(), reached.situations.len()), (2, 1, 4));
         let (store, campaign) = Campaign::load(&dir).expect("it is read");
         assert_eq!((campaign.stories.len(), campaign.corpus, campaign.situations, campaign.wall_ms), (3, 1, 4, 15));
+        let summary = Summary::load(&dir).expect("it is read");
+        assert_eq!(summary, campaign.summary());
+        assert_eq!(
+            (summary.stories, summary.failed, summary.findings, summary.probes, summary.corpus),
+            (3, 2, 1, 1, 1)
+        );
+        assert_eq!(summary.connected, [(800, 3)]);
+        // Without its own numbers, as an older program leaves it, it is the same.
+        let database = Database::create(dir.join(FILE)).expect("it opens");
+        let writing = database.begin_write().expect("it is written");
+        writing.delete_table(TALLY).expect("it was there");
+        writing.commit().expect("it is written");
+        drop(database);
+        assert_eq!(Summary::load(&dir).expect("it is read"), summary);
         let findings = campaign.findings();
         assert_eq!((findings.len(), findings[0].first(), findings[0].stories.len()), (1, StoryId::Seed(3), 2));
         assert_eq!(store.bytes(StoryId::Varied(1)).expect("it is read"), Some((0, vec![1, 2, 1])));

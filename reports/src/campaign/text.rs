@@ -5,7 +5,7 @@ use std::path::Path;
 
 use scenarios::PROBES;
 
-use super::{Campaign, FINDINGS, Finding, StoryId};
+use super::{Campaign, FINDINGS, Finding, Plan, StoryId, Summary};
 use crate::replay::Replay;
 use crate::style::{FAIL, FAINT, HEADING, PASS};
 use crate::table::{Table, Width};
@@ -15,57 +15,54 @@ use crate::words::text;
 /// How many stories of a finding are listed.
 const STORIES_LISTED: usize = 8;
 
-impl Campaign {
+impl Summary {
     /// How many stories were played, what went wrong, and what was reached.
     pub fn status(&self, width: Width) -> String {
         let mut out = String::new();
-        let (all, failed) = (self.stories.len(), self.failed());
-        let findings = self.findings().len();
-        let _ = if failed == 0 {
-            writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{} stories{HEADING:#}, no violation", thousands(all))
+        let Self { stories, failed, findings, probes, situations, corpus, .. } = self;
+        let all = counted(*stories as usize, "story");
+        let _ = if *failed == 0 {
+            writeln!(out, "{PASS}PASS{PASS:#}  {HEADING}{all}{HEADING:#}, no violation")
         } else {
             writeln!(
                 out,
-                "{FAIL}FAIL{FAIL:#}  {HEADING}{} of {} stories{HEADING:#} violate an oracle: {}",
-                thousands(failed),
-                thousands(all),
-                counted(findings, "finding")
+                "{FAIL}FAIL{FAIL:#}  {HEADING}{} of {all}{HEADING:#} violate an oracle: {}",
+                thousands(*failed as usize),
+                counted(*findings as usize, "finding")
             )
         };
         let seconds = self.wall_ms as f64 / 1e3;
-        let rate = all as f64 / seconds.max(1e-3);
+        let rate = *stories as f64 / seconds.max(1e-3);
         let _ = writeln!(out, "{FAINT}{seconds:.1} s, {rate:.1} stories a second{FAINT:#}");
         let mut table = Table::indented(0);
-        table.row(["Server".to_owned(), text(&self.server())]);
-        let reached = self.probes().len();
-        table.row(["Probes".to_owned(), format!("{reached} of {} occurred", PROBES.len())]);
-        table.row(["Situations".to_owned(), format!("{} of the oracles' model", thousands(self.situations as usize))]);
+        table.row(["Server".to_owned(), text(&self.plan.server())]);
+        table.row(["Probes".to_owned(), format!("{probes} of {} occurred", PROBES.len())]);
+        table.row(["Situations".to_owned(), format!("{} of the oracles' model", thousands(*situations as usize))]);
         if self.plan.guided {
-            let kept = thousands(self.corpus as usize);
-            table.row(["Corpus".to_owned(), format!("{kept} stories reached something new")]);
+            table.row(["Corpus".to_owned(), format!("{} reached something new", counted(*corpus as usize, "story"))]);
         }
-        let mut connected: Vec<u32> = self.stories.iter().flat_map(|(_, story)| story.connected.clone()).collect();
-        connected.sort_unstable();
-        if let Some(last) = connected.last() {
-            let at = |share: usize| f64::from(connected[(connected.len() - 1) * share / 100]) / 1e3;
+        if let [Some(median), Some(most), Some(last)] = [50, 99, 100].map(|percent| self.connected_within(percent)) {
+            let seconds = |time: u32| f64::from(time) / 1e3;
             table.row([
                 "Connecting".to_owned(),
                 format!(
-                    "{} pairs: median {:.3} s, 99 % within {:.3} s, at most {:.3} s",
-                    thousands(connected.len()),
-                    at(50),
-                    at(99),
-                    f64::from(*last) / 1e3
+                    "{}: median {:.3} s, 99 % within {:.3} s, at most {:.3} s",
+                    counted(self.pairs() as usize, "pair"),
+                    seconds(median),
+                    seconds(most),
+                    seconds(last)
                 ),
             ]);
         }
         out.push_str(&table.text(width));
         out
     }
+}
 
+impl Plan {
     /// The server that is tested, in words.
     pub fn server(&self) -> String {
-        match (&self.plan.mutant, &self.plan.program) {
+        match (&self.mutant, &self.program) {
             (Some(mutant), _) => format!("the reference server with the defect {mutant}"),
             (None, Some(program)) => {
                 crate::replay::command_line("", program.run.iter().cloned()).trim_start().to_owned()
@@ -73,14 +70,16 @@ impl Campaign {
             (None, None) => "the reference server".to_owned(),
         }
     }
+}
 
+impl Campaign {
     /// All findings, each with the line that replays its smallest story. `program` is the name of this program, `dir` the
     /// campaign's folder.
     pub fn failures(&self, program: &str, dir: &Path) -> String {
         let mut out = String::new();
         let findings = self.findings();
         if findings.is_empty() {
-            let _ = writeln!(out, "{} stories, no violation", thousands(self.stories.len()));
+            let _ = writeln!(out, "{}, no violation", counted(self.stories.len(), "story"));
         }
         for finding in &findings {
             let count = counted(finding.stories.len(), "story");
@@ -131,7 +130,7 @@ impl Finding {
 }
 
 /// `1 story`, `2 stories`
-fn counted(count: usize, what: &str) -> String {
+pub fn counted(count: usize, what: &str) -> String {
     match (count, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{} {stem}ies", thousands(count)),

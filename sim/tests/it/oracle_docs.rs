@@ -6,6 +6,10 @@ use std::path::Path;
 
 use sim::oracle::{Judges, list};
 
+const NOT_JUDGED: &str = "\nNo oracle judges how long a server's queues get. From outside, a message that waits in a queue looks like one that the \
+    server has not handled yet, and\nthe few messages of a story never fill a queue. The case `load/slow-consumer` of `glare conformance` does fill one, on real sockets \
+    and with `--sim`: the others\nmust be served meanwhile, and the server must not queue messages without limit.\n";
+
 fn page() -> String {
     let mut page =
         "# Oracles\n\nWhat Glare judges a run by. Each oracle keeps one promise; `violation` in a report names it. \
@@ -22,7 +26,7 @@ fn page() -> String {
         };
         writeln!(page, "| `{slug}` | {promise} | {judges} |").expect("a string");
     }
-    page
+    page + NOT_JUDGED
 }
 
 /// `UPDATE_DOCS=1` writes the page.

@@ -26,14 +26,17 @@ const FIRST: [&str; 4] = ["at", "node", "layer", "event"];
 
 /// Find events in stored runs, and events that others precede or follow.
 ///
-/// For example `closed of X not preceded by channel-open of X within 60s`. The runs are the `events.jsonl` files in the folder, as `sim --out`
-/// writes them; the stories of a campaign are played again. Exit codes: 0 the question is answered, 2 wrong usage or an
-/// invalid file, 4 there is no run, or no run has such an event.
+/// For example, `closed of X not preceded by channel-open of X within 60s` finds connections that were closed and had not
+/// been open shortly before. The runs are those that `sim --out` has written into the folder; the stories of a campaign
+/// are played again. Exit codes: 0 the question is answered, 2 wrong usage or an invalid file, 4 there is no run, or no
+/// run has such an event.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Folder with runs, or of a campaign
     dir: PathBuf,
-    /// EVENT [not] preceded by EVENT [within TIME], with `followed` as well, or EVENT alone. An EVENT is a name, `of NODE` and KEY=VALUE as wanted; words in capitals stand for anything
+    /// The question: `EVENT`, or `EVENT [not] preceded by EVENT [within TIME]`, or the same with `followed by`. An EVENT is
+    /// the name of an event, and may have `of NODE` and `KEY=VALUE`. A word in capitals stands for any value, the same
+    /// one each time
     #[arg(value_name = "QUERY")]
     query: Query,
     /// Number of runs that are read or played at once [default: one per core]

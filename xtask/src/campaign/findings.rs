@@ -22,15 +22,7 @@ pub(super) struct Result {
 /// Plays a story, twice if wanted.
 pub(super) fn result(job: &Job, scenario: Scenario, twice: bool) -> Result {
     let (scenario, seed) = (Arc::new(scenario), job.id.seed());
-    let mut story = Story {
-        order: job.order,
-        profile: job.profile,
-        hash: None,
-        events: 0,
-        wrong: Vec::new(),
-        probes: Vec::new(),
-        connected: Vec::new(),
-    };
+    let mut story = Story { order: job.order, profile: job.profile, ..unplayed_story() };
     let played = match play(&scenario, seed) {
         Ok(played) => played,
         Err(crash) => return crashed(story, &scenario, &crash),
@@ -52,6 +44,17 @@ pub(super) fn result(job: &Job, scenario: Scenario, twice: bool) -> Result {
     story.probes = outcome.probes.keys().map(|probe| (*probe).to_owned()).collect();
     story.connected = connected(&scenario, &outcome.record);
     Result { story, situations: played.situations, unreachable: None }
+}
+
+/// The result of a story that gives none, because it ends whatever plays it.
+pub(super) fn unplayed(message: &str) -> Result {
+    let mut story = unplayed_story();
+    story.add(reports::crash_rule(Cause::Glare), message, &BTreeSet::new());
+    Result { story, situations: BTreeSet::new(), unreachable: None }
+}
+
+fn unplayed_story() -> Story {
+    Story { order: 0, profile: 0, hash: None, events: 0, wrong: Vec::new(), probes: Vec::new(), connected: Vec::new() }
 }
 
 fn crashed(mut story: Story, scenario: &Scenario, crash: &Crash) -> Result {

@@ -1,5 +1,6 @@
 //! `glare campaign`: plays generated stories, keeps what went wrong in them, and what they reached.
 
+mod alone;
 mod findings;
 mod folder;
 mod play;
@@ -12,9 +13,10 @@ use std::process::ExitCode;
 
 use crate::arguments::minutes;
 use crate::server_program::ServerFlags;
-use reports::campaign::{Campaign, Store, StoryId};
+use reports::campaign::{Campaign, Store, StoryId, Summary};
 use scenarios::Scenario;
 
+pub(crate) use alone::{COMMAND as PLAY_ALONE, run as play_alone};
 pub(crate) use queue::{WorkerArguments, worker};
 
 /// Search for violations with generated stories: many scenarios that nobody wrote.
@@ -38,7 +40,8 @@ struct Play {
     /// Range of seeds to play; B is not included [default: 0..1000]
     #[arg(long, value_name = "A..B", conflicts_with = "minutes")]
     seeds: Option<crate::sim::Seeds>,
-    /// Play for so many minutes, all calls together; stories that reach something new are varied
+    /// Play for this many minutes, earlier calls included; every second story is a variation of one that reached
+    /// something new
     #[arg(long, value_name = "N", value_parser = minutes)]
     minutes: Option<std::time::Duration>,
     /// What stories may contain: a shipped story profile's name, or a TOML file; may be repeated, and seeds take them in
@@ -50,7 +53,7 @@ struct Play {
     dialect: Option<String>,
     #[command(flatten)]
     program: ServerFlags,
-    /// Plant this defect in the reference server, such as `mesh/targeted-to-all`; needs a checkout of Glare
+    /// Test the reference server with this planted defect, such as `mesh/targeted-to-all`; needs a checkout of Glare
     #[arg(long, value_name = "NAME", conflicts_with = "server")]
     mutant: Option<String>,
     /// Number of parallel runs [default: one per core]
@@ -146,7 +149,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let width = reports::terminal_width();
     match arguments.command {
         None => return play::run(&arguments.play),
-        Some(Command::Status { dir }) => out!("{}", Campaign::load(&dir)?.1.status(width)),
+        Some(Command::Status { dir }) => out!("{}", Summary::load(&dir)?.status(width)),
         Some(Command::Failures { dir }) => out!("{}", Campaign::load(&dir)?.1.failures(&crate::program(), &dir)),
         Some(Command::Probes { dir }) => out!("{}", Campaign::load(&dir)?.1.probes_table(width)),
         Some(Command::Story { dir, story }) => {

@@ -1,13 +1,15 @@
 //! Plays the stories of a campaign on all jobs, and stores the results batch by batch.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use reports::campaign::{Campaign, Kept, Reached, Store};
+use reports::campaign::{Campaign, Kept, Reached, Store, StoryId, counted};
 use scenarios::PROBES;
 
+use super::alone::{self, Playing};
 use super::findings::{Result, result, take};
 use super::queue::{Queue, Trouble};
 use super::schedule::{Job, of_round, of_seeds};
@@ -31,7 +33,12 @@ pub(super) fn run(arguments: &Play) -> anyhow::Result<ExitCode> {
     let setup = Setup::of(arguments)?;
     let (store, reached) = Store::begin(dir, &setup.plan)?;
     let mut players = match Queue::open(&arguments.queue, dir, &store)? {
-        None => Players::Here(arguments.jobs.map_or_else(pool::cores, usize::from)),
+        None => {
+            let (playing, suspects) = Playing::begin(dir)?;
+            let suspects: BTreeSet<_> = suspects.into_iter().filter(|id| !reached.played.contains(id)).collect();
+            tell_of(&suspects);
+            Players::Here { jobs: arguments.jobs.map_or_else(pool::cores, usize::from), playing, suspects }
+        }
         Some(Ok(queue)) => Players::Queue(Box::new(queue)),
         Some(Err(Trouble::Away(why))) => return Ok(report_error(&why, UNREACHABLE)),
         Some(Err(Trouble::Unfit(why))) => bail!(why),
@@ -47,8 +54,9 @@ pub(super) fn run(arguments: &Play) -> anyhow::Result<ExitCode> {
     };
     campaign.store()?;
     campaign.line.finish();
-    if let Players::Queue(queue) = &mut players {
-        queue.close(matches!(end, End::Done) && !interrupt.is_set());
+    match players {
+        Players::Here { playing, .. } => playing.end(),
+        Players::Queue(mut queue) => queue.close(matches!(end, End::Done) && !interrupt.is_set()),
     }
     if let End::Unreachable(why) = end {
         return Ok(report_error(&why, UNREACHABLE));
@@ -58,10 +66,19 @@ pub(super) fn run(arguments: &Play) -> anyhow::Result<ExitCode> {
 
 /// Who plays the stories.
 enum Players {
-    /// So many threads of this program.
-    Here(usize),
+    /// So many threads of this program. The suspects are the stories that an earlier call played when it died.
+    Here { jobs: usize, playing: Playing, suspects: BTreeSet<StoryId> },
     /// Workers, wherever they are.
     Queue(Box<Queue>),
+}
+
+/// Says which stories may have ended an earlier call.
+fn tell_of(suspects: &BTreeSet<StoryId>) {
+    let listed: Vec<_> = suspects.iter().map(|id| format!("`{id}`")).collect();
+    if !listed.is_empty() {
+        let listed = listed.join(", ");
+        errln!("an earlier call died while it played {listed}: what it played then gets a process of its own");
+    }
 }
 
 /// Writes the story of each finding, and prints what was found.
@@ -70,7 +87,7 @@ fn conclude(dir: &Path, setup: &Setup, quiet: bool, interrupt: &Interrupt) -> an
     folder::write_findings(dir, &store, setup, &campaign)?;
     let failed = campaign.failed() > 0;
     if !quiet {
-        out!("{}", campaign.status(reports::terminal_width()));
+        out!("{}", campaign.summary().status(reports::terminal_width()));
     }
     if failed {
         out!("{}", campaign.failures(&crate::program(), dir));
@@ -163,11 +180,21 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Option<End>> {
         let (setup, twice) = (self.setup, self.arguments.check_determinism);
         let ended = match players {
-            Players::Here(jobs) => {
-                let work = |job: &Job| result(job, job.scenario(setup), twice);
+            Players::Here { jobs, playing, suspects } => {
+                let work = |job: &Job| {
+                    playing.note(job.id, || match suspects.contains(&job.id) {
+                        true => alone::result(&setup.plan, job, twice),
+                        false => Ok(result(job, job.scenario(setup), twice)),
+                    })
+                };
                 let stories = stories.take_while(|_| !is_over());
                 pool::for_each_in_order(stories, *jobs, work, |job, result| {
-                    self.take(job, result)?;
+                    let id = job.id;
+                    self.take(job, result.map_err(Stop::Failed)?)?;
+                    if suspects.contains(&id) {
+                        self.store().map_err(Stop::Failed)?;
+                        playing.forget(id);
+                    }
                     if self.is_store_due() { self.store().map_err(Stop::Failed) } else { Ok(()) }
                 })
             }
@@ -216,12 +243,12 @@ impl<'a> Running<'a> {
 fn status(reached: &Reached, taken: u64, time: Duration) -> String {
     let rate = taken as f64 / time.as_secs_f64().max(1e-3);
     format!(
-        "{} stories, {rate:.1} a second, {} failed, {} findings, {} of {} probes, {} situations",
-        reached.played.len(),
+        "{}, {rate:.1} a second, {} failed, {}, {} of {} probes, {}",
+        counted(reached.played.len(), "story"),
         reached.failed,
-        reached.findings.len(),
+        counted(reached.findings.len(), "finding"),
         reached.probes.len(),
         PROBES.len(),
-        reached.situations.len()
+        counted(reached.situations.len(), "situation")
     )
 }

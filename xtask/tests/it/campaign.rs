@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use reports::campaign::{Campaign, StoryId};
+
 use crate::queue::{Program, until};
 use crate::{glare, program};
 
@@ -174,6 +176,67 @@ fn a_finding_of_a_running_campaign_can_be_played_at_once() {
     assert!(!campaign.has_ended());
     campaign.kill();
     assert_eq!(glare(&line.split(' ').collect::<Vec<_>>()).code(), 1);
+}
+
+/// The arguments of a campaign with a server program that ends, in one story of five, the process that plays it, and is
+/// else the reference server. If that process plays a single story, and `and_worker`, it also ends the one that started it.
+pub(crate) fn deadly(name: &str, and_worker: bool) -> Vec<String> {
+    let (profile, file) = (short(&format!("{name}-profile")), folder(name) + ".sh");
+    let worker = "if grep -q play-alone /proc/$player/cmdline; then\n    \
+                  read -r _ _ _ parent _ < /proc/$player/stat; kill -KILL $parent\n  fi\n  ";
+    let text = format!(
+        "case $(od -An -tu1 -N1 /dev/urandom) in\n*[13])\n  read -r _ _ _ player _ < /proc/self/stat\n  \
+         {}kill -ABRT $player\n  sleep 9;;\nesac\n\
+         exec {} serve --host 0.0.0.0 --dialects mesh --ping-interval 3s --no-stun --no-pages\n",
+        if and_worker { worker } else { "" },
+        env!("CARGO_BIN_EXE_glare")
+    );
+    fs::write(&file, text).expect("a scratch file");
+    ["--profile", &profile, "--port", "8787", "--server", &format!("sh {file}")].map(str::to_owned).to_vec()
+}
+
+/// The stories of a campaign that end the process that plays them, and no others fail.
+pub(crate) fn deaths(dir: &str, says: &str) -> Vec<StoryId> {
+    let (_, campaign) = Campaign::load(Path::new(dir)).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let failed = campaign.stories.into_iter().filter(|(_, story)| !story.wrong.is_empty());
+    let death = |(id, story): (StoryId, reports::campaign::Story)| {
+        assert_eq!((story.wrong[0].rule.as_str(), story.wrong[0].message.as_str()), ("crash", says));
+        id
+    };
+    failed.map(death).collect()
+}
+
+#[test]
+fn a_story_that_ends_the_program_is_found_by_the_next_call() {
+    let dir = folder("deadly");
+    let more = deadly("deadly", false);
+    let play = || {
+        let mut command = program();
+        command.args(["campaign", "--seeds", "0..12", "--jobs", "1", "--out", &dir]).args(&more);
+        command.output().expect("it starts")
+    };
+    let mut calls = 0;
+    let last = loop {
+        let run = play();
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        let tells = said.contains("an earlier call died while it played `");
+        assert_eq!(tells, calls > 0, "{said}");
+        calls += 1;
+        match run.status.code() {
+            None => assert!(calls < 12 && Path::new(&dir).join("playing").exists(), "{said}"),
+            Some(_) => break run,
+        }
+    };
+    let said = String::from_utf8_lossy(&last.stdout).into_owned();
+    let found = deaths(&dir, "it ends the process that plays it: SIGABRT");
+    assert!(found.len() >= 2 && found.len() + 1 == calls, "{calls} calls: {said}");
+    assert_eq!(last.status.code(), Some(1), "{said}");
+    assert!(said.starts_with(&format!("FAIL  {} of 12 stories violate an oracle: 1 finding", found.len())), "{said}");
+    assert!(!Path::new(&dir).join("playing").exists());
+    // The line that replays it ends that program, too.
+    let line = said.lines().find_map(|line| line.strip_prefix("  glare ")).expect("a line that replays it");
+    let replayed = program().args(line.split(' ')).output().expect("it starts");
+    assert_eq!(replayed.status.code(), None, "{line}");
 }
 
 /// A file-size limit stands for a full disk.

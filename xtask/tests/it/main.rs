@@ -8,6 +8,7 @@ mod campaign;
 mod conformance;
 mod conformance_sim;
 mod container;
+mod coverage;
 mod dialects;
 mod diff;
 mod documents;

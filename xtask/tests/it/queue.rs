@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use reports::campaign::{Campaign, Story, StoryId};
 
-use crate::campaign::{folder, short};
+use crate::campaign::{deadly, deaths, folder, short};
 use crate::installed::debian;
 use crate::serve::free_port;
 use crate::server::PATIENCE;
@@ -211,6 +211,40 @@ fn ctrl_c_ends_both_and_what_is_no_work_stops_nobody() {
     assert!(said(&rest).starts_with("PASS  120 stories"), "{}", said(&rest));
 }
 
+#[test]
+fn a_story_that_kills_its_workers_is_a_violation_and_the_campaign_goes_on() {
+    let Some(nats) = Nats::start("deadly") else { return };
+    nats.deliver_again_after(Duration::from_secs(2));
+    let shared = folder("queue-deadly");
+    let more = deadly("queue-deadly", false);
+    let mut more: Vec<_> = more.iter().map(String::as_str).collect();
+    more.extend(["--seeds", "0..12"]);
+    let (run, died) = nats.with_mortal_workers(&shared, &more);
+    assert_eq!(run.status.code(), Some(1), "{}", said(&run));
+    let found = deaths(&shared, "it ends the process that plays it: SIGABRT");
+    assert!(found.len() >= 2, "{}", said(&run));
+    assert_eq!(count(&shared), 12, "no other story is lost");
+    // Two batches: two workers for each, at most. Then nobody dies any more.
+    assert!((2..=4).contains(&died), "{died} workers");
+    assert_eq!(nats.messages()[0], 0, "no work is left in the queue");
+}
+
+#[test]
+fn a_story_that_takes_its_worker_with_it_whatever_plays_it_is_given_up() {
+    let Some(nats) = Nats::start("taken") else { return };
+    nats.deliver_again_after(Duration::from_secs(2));
+    let shared = folder("queue-taken");
+    let more = deadly("queue-taken", true);
+    let mut more: Vec<_> = more.iter().map(String::as_str).collect();
+    more.extend(["--seeds", "0..4"]);
+    let (run, died) = nats.with_mortal_workers(&shared, &more);
+    assert_eq!(run.status.code(), Some(1), "{}", said(&run));
+    let found = deaths(&shared, "no worker that has begun to play it has given a result, 4 times");
+    assert!(!found.is_empty() && died >= 5, "{died} workers: {}", said(&run));
+    assert_eq!(count(&shared), 4, "no other story is lost");
+    assert_eq!(nats.messages()[0], 0, "no work is left in the queue");
+}
+
 // ---- the programs
 
 /// A program of a test, which ends with the test.
@@ -331,6 +365,36 @@ impl Nats {
 
     fn campaign(&self, dir: &str, more: &[&str]) -> Program {
         Program::start(program().args(["campaign", "--out", dir, "--queue", &self.url()]).args(more))
+    }
+
+    /// Plays a campaign with a worker in whose place another one comes when it dies. Returns how many have died.
+    fn with_mortal_workers(&self, dir: &str, more: &[&str]) -> (Output, usize) {
+        let mut campaign = self.campaign(dir, more);
+        let start = || self.worker(&["--jobs", "1", "--allow-programs"]);
+        let (mut worker, mut died) = (start(), 0);
+        until("the campaign ends", || {
+            if worker.has_ended() {
+                died += 1;
+                worker = start();
+            }
+            campaign.has_ended()
+        });
+        (ended(campaign), died)
+    }
+
+    /// Lets a worker that says nothing be dead after this time, and not after that which workers ask for.
+    fn deliver_again_after(&self, time: Duration) {
+        self.worker(&["--idle", "100ms"]).wait(); // makes the stream, and the consumer
+        self.ask(async |jetstream| {
+            let stream = jetstream.get_stream("glare-work").await.expect("a worker has made it");
+            let config = async_nats::jetstream::consumer::pull::Config {
+                durable_name: Some("workers".to_owned()),
+                ack_wait: time,
+                ..Default::default()
+            };
+            stream.delete_consumer("workers").await.expect("a worker has made it");
+            stream.create_consumer(config).await.expect("NATS allows it");
+        });
     }
 
     fn publish(&self, subject: &'static str, text: &'static str) {

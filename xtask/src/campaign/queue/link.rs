@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use futures_util::StreamExt as _;
+
+use super::wire::Work;
 
 /// Work of all campaigns.
 pub(super) const WORK: &str = "glare-work";
@@ -323,6 +327,21 @@ async fn connect(address: &Address, name: &str, connected: &Arc<AtomicU64>) -> R
             }
         }
     })
+}
+
+/// Publishes a batch of stories. One that waits in the queue already is not published twice.
+pub(super) async fn publish(context: &Context, work: &Work) -> Result<(), String> {
+    let json = serde_json::to_vec(work).expect("work has a JSON form");
+    let message = PublishMessage::build().payload(json.into()).expected_last_subject_sequence(0);
+    let published = match context.send_publish(work.subject(), message).await {
+        Ok(published) => published.await,
+        Err(error) => Err(error),
+    };
+    match published {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(()),
+        Err(error) => Err(in_words(&error)),
+    }
 }
 
 /// An error with all its causes, on one line.

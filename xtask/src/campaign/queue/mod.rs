@@ -11,4 +11,5 @@ mod worker;
 
 pub(super) use link::{Flags, Trouble};
 pub(super) use play::Queue;
+pub(super) use wire::{Played, Results, Task, Work};
 pub(crate) use worker::{Arguments as WorkerArguments, run as worker};

@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{Consumer, pull};
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::message::{Acker, PublishMessage};
+use async_nats::jetstream::message::Acker;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use reports::campaign::{Store, StoryId};
 use tokio::runtime::Runtime;
 
-use super::link::{Flags, Link, PAUSE, RESULTS, Trouble, WORK, in_words};
-use super::wire::{Results, Task, Work, batch_name};
+use super::link::{Flags, Link, PAUSE, RESULTS, Trouble, WORK, publish};
+use super::wire::{Results, Task, Work, subject_of_work};
 use crate::campaign::findings;
 use crate::campaign::play::{Running, Stop};
 use crate::campaign::schedule::Job;
@@ -34,6 +33,9 @@ const RESULTS_AT_ONCE: usize = 64;
 const TICK: Duration = Duration::from_millis(500);
 /// After so long without a result, everything is published again that is not in the queue.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A story that so many workers began to play in a process of its own, and of which none has given a result, is given up:
+/// it takes its workers with it, for example because the machine has no memory left for them.
+const BEGUN_MAX: usize = 4;
 /// The file that one campaign at a time has locked.
 const LOCK_FILE: &str = "queue.lock";
 
@@ -57,6 +59,8 @@ struct Desk {
     early: BTreeMap<StoryId, findings::Result>,
     /// The results that the store does not have yet, each with the stories of its message.
     held: Vec<(Vec<StoryId>, Acker)>,
+    /// How often workers have begun a story in a process of its own.
+    begun: BTreeMap<StoryId, usize>,
     last_result: Instant,
     /// Whether it was said that nothing comes.
     has_said: bool,
@@ -88,6 +92,7 @@ impl Queue {
                 connection: 0,
                 early: BTreeMap::new(),
                 held: Vec::new(),
+                begun: BTreeMap::new(),
                 last_result: crate::now(),
                 has_said: false,
             };
@@ -189,6 +194,8 @@ impl Playing<'_, '_> {
     async fn begin(&mut self) -> Result<(), String> {
         let desk = &mut *self.desk;
         desk.results = None;
+        // A new consumer delivers again what is not acknowledged.
+        desk.begun.clear();
         desk.connection = desk.link.connections();
         desk.last_result = crate::now();
         let results = desk.link.results(&desk.name, &subject_of_results(&desk.name)).await?;
@@ -224,21 +231,14 @@ impl Playing<'_, '_> {
     }
 
     async fn publish_batch(&self, stories: &[Task]) -> Result<(), String> {
-        let (desk, twice) = (&*self.desk, self.running.arguments.check_determinism);
-        let subject = format!("glare.work.{}.{}", desk.name, batch_name(stories, twice));
-        let plan = self.running.setup.plan.clone();
-        let work = Work { campaign: desk.name.clone(), plan, twice, stories: stories.to_vec() };
-        let json = serde_json::to_vec(&work).expect("work has a JSON form");
-        let message = PublishMessage::build().payload(json.into()).expected_last_subject_sequence(0);
-        let published = match desk.link.context().send_publish(subject, message).await {
-            Ok(published) => published.await,
-            Err(error) => Err(error),
+        let work = Work {
+            campaign: self.desk.name.clone(),
+            plan: self.running.setup.plan.clone(),
+            twice: self.running.arguments.check_determinism,
+            alone: false,
+            stories: stories.to_vec(),
         };
-        match published {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(()),
-            Err(error) => Err(in_words(&error)),
-        }
+        publish(self.desk.link.context(), &work).await
     }
 
     /// Receives results for a moment, or those that are there. Returns the number of messages.
@@ -276,16 +276,32 @@ impl Playing<'_, '_> {
         let (message, acker) = message.split();
         match serde_json::from_slice::<Results>(&message.payload) {
             Ok(results) if (results.twice || !twice) && results.are_sound() => {
-                desk.held.push((results.stories.iter().map(|played| played.id).collect(), acker));
+                desk.held.push((results.stories.iter().map(|played| played.id).chain(results.begun).collect(), acker));
                 for played in results.stories {
                     if !self.running.reached.played.contains(&played.id) {
                         desk.early.insert(played.id, played.result());
                     }
                 }
+                if let Some(id) = results.begun {
+                    self.note_begun(id).await;
+                }
             }
             // Of an earlier call that needed less, or of something that is no worker.
             _ => drop(acker.ack().await),
         }
+    }
+
+    /// A worker has begun a story in a process of its own. Nothing is heard of some workers after that.
+    async fn note_begun(&mut self, id: StoryId) {
+        let (desk, twice) = (&mut *self.desk, self.running.arguments.check_determinism);
+        let count = desk.begun.entry(id).or_default();
+        *count += 1;
+        if *count < BEGUN_MAX || desk.early.contains_key(&id) || self.running.reached.played.contains(&id) {
+            return;
+        }
+        let message = format!("no worker that has begun to play it has given a result, {count} times");
+        desk.early.insert(id, findings::unplayed(&message));
+        desk.link.remove(WORK, &subject_of_work(&desk.name, [id], twice)).await;
     }
 
     /// Takes the results whose turn has come.

@@ -8,15 +8,16 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{Consumer, pull};
-use async_nats::jetstream::{AckKind, Message};
+use async_nats::jetstream::{AckKind, Context, Message};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use reports::campaign::Plan;
+use reports::campaign::{Plan, counted};
 use tokio::sync::oneshot;
 
-use super::link::{ACK_WAIT, Address, Link, PAUSE, Trouble, in_words};
+use super::link::{ACK_WAIT, Address, Link, PAUSE, Trouble, in_words, publish};
 use super::play::subject_of_results;
-use super::wire::{Head, Played, Work, messages};
+use super::wire::{Head, Played, Results, Work, messages};
+use crate::campaign::alone;
 use crate::campaign::findings::result;
 use crate::campaign::setup::Setup;
 use crate::exit::{UNREACHABLE, USAGE, report_error};
@@ -31,6 +32,9 @@ const ASK: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(100);
 /// When work that this worker must not do is delivered again, hopefully to another one.
 const ELSEWHERE: Duration = Duration::from_secs(5);
+/// Work that is delivered more often may be what ends its workers. It may also be work that others have left to this one:
+/// then it only takes a little longer.
+const DELIVERIES_MAX: i64 = 2;
 /// Share of the longest message that results may have: their headers need a place, too.
 const PAYLOAD_SHARE: usize = 2;
 /// Setups that are kept, so that a profile is not read again for each message.
@@ -39,9 +43,10 @@ const SETUPS_MAX: usize = 16;
 /// Play the stories of campaigns with --queue, on this machine.
 ///
 /// Any number of workers share the work. Each plays the stories of all campaigns that are in the queue, whoever began
-/// them. A worker may be killed at any time: its stories go to another one. It runs until Ctrl-C, or until there has been
-/// no work for --idle. Exit codes: 0 it has ended, 2 wrong usage or a queue that cannot be used, 3 the queue cannot be
-/// reached, 130 Ctrl-C.
+/// them. A worker may be killed at any time: its stories go to another one. If stories end two workers, each of them is
+/// played in a process of its own, and one that ends that is a violation. A worker runs until Ctrl-C, or until there has
+/// been no work for --idle. Exit codes: 0 it has ended, 2 wrong usage or a queue that cannot be used, 3 the queue cannot
+/// be reached, 130 Ctrl-C.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// NATS server with JetStream in which the stories wait
@@ -68,7 +73,7 @@ pub(crate) struct Arguments {
 struct Delivery {
     work: Work,
     setup: Arc<Setup>,
-    done: oneshot::Sender<Vec<Played>>,
+    done: oneshot::Sender<anyhow::Result<Vec<Played>>>,
 }
 
 /// Plays stories until it is interrupted.
@@ -83,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut played = 0;
     let status = |played: u64| {
         let rate = played as f64 / start.elapsed().as_secs_f64().max(1e-3);
-        format!("{played} stories played, {rate:.1} a second")
+        format!("{} played, {rate:.1} a second", counted(played as usize, "story"))
     };
     let ended = std::thread::scope(|scope| {
         let desk = scope.spawn(|| {
@@ -91,15 +96,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             anyhow::Ok(runtime.block_on(ask(arguments, &interrupt, jobs, to_play)))
         });
         let play = |delivery: &Delivery| {
-            let Work { twice, stories, .. } = &delivery.work;
+            let Work { twice, stories, alone, plan, .. } = &delivery.work;
             let play = |story: &super::wire::Task| {
                 let job = story.job();
-                Played::of(job.id, result(&job, job.scenario(&delivery.setup), *twice))
+                let result = match alone {
+                    true => alone::result(plan, &job, *twice)?,
+                    false => result(&job, job.scenario(&delivery.setup), *twice),
+                };
+                Ok(Played::of(job.id, result))
             };
-            stories.iter().map(play).collect::<Vec<_>>()
+            stories.iter().map(play).collect::<anyhow::Result<Vec<_>>>()
         };
         let Ok(()) = pool::for_each(deliveries, jobs, play, |delivery, results| {
-            played += results.len() as u64;
+            played += results.as_ref().map_or(0, Vec::len) as u64;
             line.say(|| status(played));
             // Nobody waits for them if the connection was given up.
             let _ = delivery.done.send(results);
@@ -207,7 +216,7 @@ impl Desk<'_> {
 
     /// Lets a batch be played, publishes its results, and only then acknowledges it.
     async fn work(&self, message: Message) -> Result<(), String> {
-        let (work, setup) = match self.read(&message.payload) {
+        let (mut work, setup) = match self.read(&message.payload) {
             Ok(read) => read,
             Err((why, answer)) => {
                 if self.said.borrow_mut().insert(why.clone()) {
@@ -216,6 +225,25 @@ impl Desk<'_> {
                 return message.ack_with(answer).await.map_err(|error| in_words(&*error));
             }
         };
+        let (context, payload_max) = {
+            let link = self.link.lock().await;
+            (link.context().clone(), link.payload_max())
+        };
+        work.alone |= message.info().is_ok_and(|info| info.delivered > DELIVERIES_MAX);
+        match work.stories.as_slice() {
+            [story] if work.alone => {
+                let begun = Results { twice: work.twice, stories: Vec::new(), begun: Some(story.id) };
+                let json = serde_json::to_vec(&begun).expect("results have a JSON form");
+                store(&context, &work.campaign, json).await?;
+            }
+            _ if work.alone => {
+                for single in work.divided() {
+                    publish(&context, &single).await?;
+                }
+                return message.ack().await.map_err(|error| in_words(&*error));
+            }
+            _ => {}
+        }
         let (campaign, twice) = (work.campaign.clone(), work.twice);
         let (done, mut results) = oneshot::channel();
         if self.to_play.send(Delivery { work, setup, done }).is_err() {
@@ -224,7 +252,11 @@ impl Desk<'_> {
         let played = loop {
             *self.worked.borrow_mut() = crate::now();
             match tokio::time::timeout(ACK_WAIT / 4, &mut results).await {
-                Ok(Ok(played)) => break played,
+                Ok(Ok(Ok(played))) => break played,
+                Ok(Ok(Err(error))) => {
+                    errln!("{error:#}");
+                    return message.ack_with(AckKind::Nak(Some(ELSEWHERE))).await.map_err(|error| in_words(&*error));
+                }
                 // The threads are gone.
                 Ok(Err(_)) => return Ok(()),
                 // Without a connection, the batch goes to another worker, too: then its results are there twice.
@@ -232,20 +264,8 @@ impl Desk<'_> {
             }
         };
         *self.worked.borrow_mut() = crate::now();
-        let (context, payload_max) = {
-            let link = self.link.lock().await;
-            (link.context().clone(), link.payload_max())
-        };
         for json in messages(twice, played, payload_max / PAYLOAD_SHARE) {
-            let sent = context.publish(subject_of_results(&campaign), json.into()).await;
-            let stored = match sent {
-                Ok(sent) => sent.await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = stored {
-                tokio::time::sleep(PAUSE).await;
-                return Err(in_words(&error));
-            }
+            store(&context, &campaign, json).await?;
         }
         message.ack().await.map_err(|error| in_words(&*error))
     }
@@ -288,4 +308,17 @@ impl Desk<'_> {
         let setup = Setup::checked(plan).map(Arc::new).map_err(|error| format!("{error:#}"));
         setups.entry(key).or_insert(setup).clone()
     }
+}
+
+/// Puts a message into the stream of results.
+async fn store(context: &Context, campaign: &str, json: Vec<u8>) -> Result<(), String> {
+    let stored = match context.publish(subject_of_results(campaign), json.into()).await {
+        Ok(sent) => sent.await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = stored {
+        tokio::time::sleep(PAUSE).await;
+        return Err(in_words(&error));
+    }
+    Ok(())
 }
