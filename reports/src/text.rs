@@ -293,14 +293,33 @@ pub fn mismatch(first: &Outcome, second: &Outcome, replay: &Replay) -> String {
         let _ = writeln!(out, "  first run   {}", line(&first.record, a));
         let _ = writeln!(out, "  second run  {}", line(&second.record, b));
     }
-    if first.scenario.server.program.is_some() {
-        out.push_str(
-            "\nThe server is not part of Glare. Likely reasons, most likely first: threads that run in parallel; files or \
-             databases that the first run changed;\nrandom numbers that do not come from the system; system calls that \
-             bypass libc. What it printed before the difference may show which.\n",
+    out.push_str(&to_blame(first));
+    let _ = writeln!(out, "\n{HEADING}Replay{HEADING:#}  {} --check-determinism", replay.line(first.seed));
+    out
+}
+
+/// What is likely to blame for two runs that differ, if programs of others take part.
+fn to_blame(run: &Outcome) -> String {
+    let name = |node: &NodeId| format!("`{}`", run.record.name(*node));
+    let programs: Vec<_> = run.record.threads.keys().map(name).collect();
+    if programs.is_empty() {
+        return String::new();
+    }
+    let (what, are) = if programs.len() == 1 { ("program", "is") } else { ("programs", "are") };
+    let mut out = format!(
+        "\nThe {what} of {} {are} not part of Glare. Likely reasons, most likely first: threads that run in parallel; files \
+         or databases that the first run changed;\nrandom numbers that do not come from the system; system calls that \
+         bypass libc. What it printed before the difference may show which.\n",
+        programs.join(", ")
+    );
+    for (node, threads) in run.record.threads.iter().filter(|(_, threads)| **threads > 1) {
+        let _ = writeln!(
+            out,
+            "{} has {threads} threads. They run one after the other as long as they wait in libc; those that a lock lets go on \
+             run in an order that the system decides.",
+            name(node)
         );
     }
-    let _ = writeln!(out, "\n{HEADING}Replay{HEADING:#}  {} --check-determinism", replay.line(first.seed));
     out
 }
 

@@ -1,5 +1,6 @@
 //! The record of a run, and the recorder that writes it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,8 @@ pub struct Record {
     pub events: Vec<Event>,
     /// The datagrams of the machines with a STUN or TURN server, in order.
     pub server_datagrams: Vec<ServerDatagram>,
+    /// The nodes that run programs of others, and the most threads that each was seen to have.
+    pub threads: BTreeMap<NodeId, usize>,
 }
 
 impl Record {
@@ -102,6 +105,13 @@ impl Recorder {
         let mut record = self.lock();
         let datagram = datagram(record.events.len() - 1);
         record.server_datagrams.push(datagram);
+    }
+
+    /// Notes how many threads the program of a node has.
+    pub(crate) fn has_threads(&self, node: NodeId, count: usize) {
+        let mut record = self.lock();
+        let most = record.threads.entry(node).or_default();
+        *most = count.max(*most);
     }
 
     /// The name of a node.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::channel::{self, Received};
 use super::machine::{Machine, Port};
@@ -157,11 +158,13 @@ impl Machine {
         } else if self.is_taken(id, local, sharing) {
             return Err(libc::EADDRINUSE);
         }
+        let is_udp = self.sockets.get(&id).ok_or(libc::EBADF)?.kind == Kind::Udp;
+        let udp = if is_udp { self.bind_udp(local)? } else { None };
         let socket = self.sockets.get_mut(&id).ok_or(libc::EBADF)?;
         (socket.owner, socket.local, socket.sharing) = (caller, local, sharing);
         socket.state = match socket.kind {
             Kind::Tcp => State::Bound,
-            Kind::Udp => State::Datagrams(bind_udp(&self.host, local)?),
+            Kind::Udp => State::Datagrams(udp),
         };
         // What a client binds is not waited for.
         if socket.kind == Kind::Udp && is_chosen && !ip.is_loopback() && self.client.is_none() {
@@ -211,7 +214,7 @@ impl Machine {
         }
         let state = match kind {
             Kind::Udp if is_bound => None,
-            Kind::Udp => Some(State::Datagrams(bind_udp(&self.host, local)?)),
+            Kind::Udp => Some(State::Datagrams(self.bind_udp(local)?)),
             Kind::Tcp if to.ip().is_loopback() || to.ip() == ours => {
                 let far = self.connect_own(local, to).map(Far::Own);
                 if far.is_none() {
@@ -241,20 +244,28 @@ impl Machine {
         Ok(words(local))
     }
 
+    /// The socket of the network for one of the program, which may share its port with others; `None` at the machine's own
+    /// loopback address.
+    fn bind_udp(&self, local: SocketAddr) -> Result<Option<Arc<SimUdp>>, i32> {
+        if local.ip().is_loopback() {
+            return Ok(None);
+        }
+        let shared = self.sockets.values().find_map(|socket| match &socket.state {
+            State::Datagrams(Some(udp)) if socket.local.port() == local.port() => Some(udp.clone()),
+            _ => None,
+        });
+        if shared.is_some() {
+            return Ok(shared);
+        }
+        let at = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port());
+        SimUdp::bind(self.host.clone(), at).map(|udp| Some(Arc::new(udp))).map_err(|_| libc::EADDRINUSE)
+    }
+
     /// Connects two sockets of this machine; `None` if nobody listens there.
     fn connect_own(&mut self, from: SocketAddr, to: SocketAddr) -> Option<tokio::io::DuplexStream> {
         let (here, there) = tokio::io::duplex(OWN_BYTES);
         self.accepted(to.port(), Far::Own(there), from, to).then_some(here)
     }
-}
-
-/// The socket of the network for one of the program; `None` at the machine's own loopback address.
-fn bind_udp(host: &crate::host::Host, local: SocketAddr) -> Result<Option<SimUdp>, i32> {
-    if local.ip().is_loopback() {
-        return Ok(None);
-    }
-    let at = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port());
-    SimUdp::bind(host.clone(), at).map(Some).map_err(|_| libc::EADDRINUSE)
 }
 
 fn address(ip: &str, port: &str) -> Result<SocketAddr, i32> {

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use nix::sys::personality::{self, Persona};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::descriptors;
 use super::file::{self, Search};
 use super::library;
 use super::trouble::Trouble;
@@ -77,6 +80,8 @@ pub(super) fn spawn(
     output: OwnedFd,
 ) -> Result<Child, Trouble> {
     let path = command.check()?;
+    // Dropped last, after this process's copies of `input` and `output`.
+    let _starting = descriptors::starting();
     let mut child = std::process::Command::new(path);
     child.arg0(&command.words[0]).args(&command.words[1..]).env_clear();
     for name in INHERITED {
@@ -94,10 +99,15 @@ pub(super) fn spawn(
         .stdout(output.try_clone()?)
         .stderr(output)
         .process_group(0);
+    let (closes, held) = pipe_with(PipeFlags::CLOEXEC)?;
     // The program inherits this from the thread that starts it: its memory always lies at the same addresses.
     let before = personality::get().map_err(std::io::Error::from)?;
     personality::set(before | Persona::ADDR_NO_RANDOMIZE).map_err(std::io::Error::from)?;
     let spawned = child.spawn();
+    // Linux lets this process go on before the new one has closed its copies of descriptors. It closes all of them before the
+    // pipe ends.
+    drop(held);
+    while rustix::io::read(&closes, &mut [0]) == Err(Errno::INTR) {}
     personality::set(before).map_err(std::io::Error::from)?;
     Ok(spawned?)
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustix::event::PollFlags;
@@ -11,10 +12,13 @@ use rustix::net::{
 
 use super::channel;
 use super::datagram::{self, RECORD_BYTES_MAX};
+use super::descriptors::Handling;
 use super::machine::Machine;
 use super::process::Answer;
 use super::socket::{Kind, Sharing, Socket, SocketId, State, look};
 use super::stream::{Dial, End, Far, Stream};
+use crate::hash::digest;
+use crate::socket::SimUdp;
 
 /// Size of the record that brings a connection to a listening socket.
 const ACCEPT_BYTES: usize = 192;
@@ -27,6 +31,7 @@ impl Machine {
     /// Moves everything that can be moved between the program and the network, and notes for which process something
     /// has arrived.
     pub(super) fn exchange(&mut self, cx: &mut Context<'_>) {
+        let _handling = Handling::start();
         let ids: Vec<_> = self.sockets.keys().copied().collect();
         let events = look(self.sockets.values().map(|socket| &socket.end));
         for (id, events) in ids.into_iter().zip(events) {
@@ -239,6 +244,7 @@ impl Machine {
 
     /// Breaks the signaling connection of a client, on both sides. Returns whether there is one.
     pub(super) fn cut_signaling(&mut self) -> bool {
+        let _handling = Handling::start();
         let Some(id) = self.client.as_ref().and_then(|client| client.signaling()) else { return false };
         self.ended(id, "torn by the scenario");
         let stream = self.sockets.get_mut(&id).map(|socket| std::mem::replace(&mut socket.state, State::Bound));
@@ -308,22 +314,36 @@ impl Machine {
     fn receive_datagrams(&mut self, id: SocketId, cx: &mut Context<'_>) {
         let Some(socket) = self.sockets.get(&id) else { return };
         let State::Datagrams(Some(udp)) = &socket.state else { return };
-        let (to, owner) = (SocketAddr::new(self.host.address(), socket.local.port()), socket.owner);
-        let mut gave = false;
+        let (udp, to) = (udp.clone(), SocketAddr::new(self.host.address(), socket.local.port()));
         while let Poll::Ready((from, payload)) = udp.poll_receive(cx) {
-            if socket.peer.is_some_and(|peer| peer != SocketAddr::from(from)) {
-                continue;
-            }
+            let Some(receiver) = self.receiver(&udp, from.into(), to) else { continue };
             if let Some(client) = &mut self.client {
                 client.datagram(false, to.port(), from.into(), &payload);
             }
             let record = datagram::record(from.into(), to, &payload);
+            let Socket { end, owner, .. } = &self.sockets[&receiver];
+            let owner = *owner;
             // What a full buffer does not take is lost.
-            gave |= send(&socket.end, &record, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok();
+            if send(end, &record, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {
+                self.touch(owner);
+            }
         }
-        if gave {
-            self.touch(owner);
+    }
+
+    /// Which of the sockets that share a port receives a datagram. As in Linux: one that is connected to its sender; else, of
+    /// those with `SO_REUSEPORT`, one that follows from the addresses; else the last.
+    fn receiver(&self, udp: &Arc<SimUdp>, from: SocketAddr, to: SocketAddr) -> Option<SocketId> {
+        let is_one = |socket: &Socket| matches!(&socket.state, State::Datagrams(Some(own)) if Arc::ptr_eq(own, udp));
+        let mut sharing = self.sockets.iter().filter(|(_, socket)| is_one(socket));
+        if let Some((id, _)) = sharing.clone().find(|(_, socket)| socket.peer == Some(from)) {
+            return Some(*id);
         }
+        let open: Vec<_> = sharing.clone().filter(|(_, socket)| socket.peer.is_none()).map(|(id, _)| *id).collect();
+        if open.len() > 1 && sharing.all(|(_, socket)| socket.sharing.port) {
+            let hash = digest(format!("{from} {to}").as_bytes());
+            return open.get((hash % open.len() as u64) as usize).copied();
+        }
+        open.last().copied()
     }
 }
 

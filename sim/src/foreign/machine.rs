@@ -206,6 +206,7 @@ impl Machine {
 
     async fn live(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), Trouble> {
         self.settle().await?;
+        self.count_threads();
         let mut ended = false;
         loop {
             if !ended && self.processes.is_empty() && self.expected.is_empty() {
@@ -310,7 +311,13 @@ impl Machine {
         let connections = self.sockets.values().filter(|socket| matches!(socket.state, State::Connected(_))).count();
         if self.status.seen.lock().expect("no panic while held").connections != connections {
             self.status.change(|seen| seen.connections = connections);
+            self.count_threads();
         }
+    }
+
+    fn count_threads(&self) {
+        let of_process = |process: &Process| threads(process.pid).map_or(0, |threads| threads.len());
+        self.recorder.has_threads(self.node, self.processes.iter().map(of_process).sum());
     }
 
     async fn signal(&mut self, signal: Signal) -> Result<(), Trouble> {

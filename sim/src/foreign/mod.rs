@@ -8,6 +8,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `descriptors` | keeps those of several worlds apart |
 //! | `command`, `file` | starts the program; refuses files into which no library can be preloaded |
 //! | `library`, `page` | the library, and the memory that shows the time |
 //! | `machine` | the loop: wait for the network, a deadline or an order, then let the program run |
@@ -24,6 +25,7 @@ mod channel;
 pub(crate) mod client;
 mod command;
 mod datagram;
+mod descriptors;
 mod exchange;
 mod file;
 mod library;
@@ -57,8 +59,10 @@ use machine::Machine;
 pub(crate) use machine::{Seen, Status};
 pub(crate) use trouble::Trouble;
 
-/// Real time that a program may use without waiting for anything.
+/// Processor time that a program may use without waiting for anything. It does not depend on what else the machine does.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Real time after which a program is given up that does not come to rest, however little it computes.
+const PATIENCE_REAL: Duration = Duration::from_secs(600);
 
 /// What a program is on its machine.
 pub(crate) enum Part {

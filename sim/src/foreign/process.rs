@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use super::channel;
 use super::socket::SocketId;
+
+/// Linux' USER_HZ, in which `/proc` counts.
+const TICKS_PER_SECOND: u32 = 100;
 
 /// A process that has said hello.
 pub(super) struct Process {
@@ -165,6 +169,15 @@ pub(super) fn threads(pid: u32) -> Option<Vec<Thread>> {
     lives.then_some(threads)
 }
 
+/// The processor time that a process has used; `None` if it is gone.
+pub(super) fn processor_time(pid: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Its name is in parentheses and may contain anything. The third field follows them.
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut ticks = fields.split_ascii_whitespace().skip(11).map_while(|ticks| ticks.parse::<u64>().ok());
+    Some(Duration::from_secs(ticks.next()? + ticks.next()?) / TICKS_PER_SECOND)
+}
+
 fn read_status(text: &str) -> Option<Thread> {
     let mut thread = Thread { state: '?', switches: 0 };
     for line in text.lines() {
@@ -201,5 +214,13 @@ mod tests {
     fn a_process_that_is_gone_has_no_threads() {
         assert!(threads(std::process::id()).is_some_and(|threads| !threads.is_empty()));
         assert_eq!(threads(u32::MAX), None);
+        assert_eq!(processor_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn what_a_process_computes_counts() {
+        let own = || processor_time(std::process::id()).expect("it lives");
+        let before = own();
+        while own() == before {}
     }
 }

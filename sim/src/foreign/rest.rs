@@ -7,11 +7,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 
 use super::channel::{self, Received};
+use super::descriptors::Handling;
 use super::file;
 use super::machine::Machine;
-use super::process::{Answer, Expected, Message, Process, threads};
+use super::process::{Answer, Expected, Message, Process, processor_time, threads};
 use super::trouble::Trouble;
-use super::{PATIENCE, nap, real_time};
+use super::{PATIENCE, PATIENCE_REAL, nap, real_time};
 use crate::hash::digest;
 
 /// How long the world waits for a message before it looks whether the processes sleep.
@@ -20,6 +21,13 @@ const SILENCE: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 3;
 /// Time that passes for a program that waits for it by looking at a clock again and again.
 const SPIN: Duration = Duration::from_millis(1);
+
+/// What a program has used when it was last seen to get on.
+#[derive(Clone, Copy)]
+struct Patience {
+    since: std::time::Instant,
+    used: Duration,
+}
 
 /// What a look for messages has found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,13 +77,14 @@ impl Machine {
     }
 
     async fn until_rest(&mut self) -> Result<(), Trouble> {
-        let mut began = real_time();
+        let mut began = self.patience();
         let mut progress = began;
         let mut silent = 0;
         while !self.rests() {
             if let Some(index) = self.spinning.pop_front() {
                 self.let_time_pass(index).await;
-                (began, progress) = (real_time(), real_time());
+                began = self.patience();
+                progress = began;
                 continue;
             }
             match self.serve(SILENCE)? {
@@ -86,10 +95,10 @@ impl Machine {
                     }
                 }
                 Served::Something => silent = 0,
-                Served::Processes => (silent, progress) = (0, real_time()),
+                Served::Processes => (silent, progress) = (0, self.patience()),
             }
-            if progress.elapsed() > PATIENCE || began.elapsed() > PATIENCE * 10 {
-                return Err(self.never_rests());
+            if self.is_over(progress, PATIENCE) || self.is_over(began, PATIENCE * 10) {
+                return Err(self.never_rests(progress));
             }
         }
         Ok(())
@@ -108,7 +117,23 @@ impl Machine {
         self.answer_call(index, Ok(String::new()));
     }
 
-    fn never_rests(&self) -> Trouble {
+    fn patience(&self) -> Patience {
+        Patience { since: real_time(), used: self.processor_time() }
+    }
+
+    /// What its processes have computed.
+    fn processor_time(&self) -> Duration {
+        self.processes.iter().filter_map(|process| processor_time(process.pid)).sum()
+    }
+
+    /// Whether the program has computed too long, or does not go on at all.
+    fn is_over(&self, patience: Patience, computed: Duration) -> bool {
+        let real = patience.since.elapsed();
+        // Who has had less time has not computed longer.
+        real > PATIENCE && (real > PATIENCE_REAL || self.processor_time().saturating_sub(patience.used) > computed)
+    }
+
+    fn never_rests(&self, patience: Patience) -> Trouble {
         if let Some(pid) = self.expected.iter().find_map(|expected| expected.pid) {
             return Trouble::NotLoaded { process: describe(pid) };
         }
@@ -119,7 +144,8 @@ impl Machine {
             .iter()
             .map(|expected| format!("a process that {} has announced does not start", describe(expected.parent_pid)));
         let processes = processes.chain(starting).collect::<Vec<_>>().join(", ");
-        Trouble::NeverRests { processes, real: PATIENCE }
+        let used = self.processor_time().saturating_sub(patience.used);
+        Trouble::NeverRests { processes, used, real: patience.since.elapsed() }
     }
 
     /// Handles what has come; waits for it no longer than `time`.
@@ -140,6 +166,7 @@ impl Machine {
             .filter(|(_, fd)| !fd.revents().is_empty())
             .map(|((source, _), _)| *source)
             .collect();
+        let _handling = Handling::start();
         let mut served = Served::Nothing;
         for source in &ready {
             served = served.max(match source {
@@ -245,7 +272,7 @@ impl Machine {
                 let began = real_time();
                 while threads(pid).is_some() {
                     nap();
-                    if began.elapsed() > PATIENCE {
+                    if began.elapsed() > PATIENCE_REAL {
                         return Err(Trouble::NotLoaded { process: describe(pid) });
                     }
                 }
@@ -366,15 +393,16 @@ impl Machine {
         process.answer = None;
         process.tell(question);
         let life = process.life;
-        let began = real_time();
+        let began = self.patience();
         loop {
             self.serve(SILENCE)?;
+            let is_over = self.is_over(began, PATIENCE);
             match self.process(index) {
                 None => return Ok(None),
                 Some(process) if process.life != life => return Ok(None),
                 Some(process) if process.answer.is_some() => return Ok(process.answer),
                 Some(process) if threads(process.pid).is_none() => self.drop_process(index),
-                Some(_) if began.elapsed() > PATIENCE => return Err(self.never_rests()),
+                Some(_) if is_over => return Err(self.never_rests(began)),
                 Some(_) => {}
             }
         }

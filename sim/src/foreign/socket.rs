@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -68,8 +69,8 @@ pub(super) enum State {
     Connecting(Dial),
     Connected(Box<Stream>),
     /// A bound socket for datagrams; `None` if it is bound to the machine's own loopback address, which nothing of the
-    /// network reaches.
-    Datagrams(Option<SimUdp>),
+    /// network reaches. Sockets that share a port share this one.
+    Datagrams(Option<Arc<SimUdp>>),
 }
 
 impl State {

@@ -24,8 +24,8 @@ pub(crate) enum Trouble {
     OtherLibrary { path: PathBuf, loader: String },
     /// The system refused something.
     System(io::Error),
-    /// The program has used the processor for long without waiting for anything.
-    NeverRests { processes: String, real: Duration },
+    /// The program has used the processor for long without waiting for anything, or does not go on.
+    NeverRests { processes: String, used: Duration, real: Duration },
     /// A process started and did not load the library.
     NotLoaded { process: String },
     /// A process sent something that is not part of the protocol.
@@ -62,9 +62,10 @@ impl fmt::Display for Trouble {
                 path.display()
             ),
             Self::System(error) => write!(f, "the program cannot be started: {error}"),
-            Self::NeverRests { processes, real } => write!(
+            Self::NeverRests { processes, used, real } => write!(
                 f,
-                "the program has been running for {} s of real time without waiting for anything ({processes}): does it spin?",
+                "the program has used the processor for {} s, within {} s of real time, without waiting for anything ({processes}): does it spin?",
+                used.as_secs(),
                 real.as_secs()
             ),
             Self::NotLoaded { process } => write!(

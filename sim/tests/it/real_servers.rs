@@ -265,6 +265,25 @@ fn a_tokio_server_connects_real_peers() {
     connects(&on_tokio());
 }
 
+/// Between its start and its exec, the program of one world has copies of the descriptors of the others: a connection that one
+/// of them ends would end later. The server's old connection to `cam` is reset.
+#[test]
+fn worlds_side_by_side_do_not_disturb_each_other() {
+    let server = on_tokio();
+    let text = include_str!("../servers/signaling.toml");
+    let mut scenario = scenarios::parse("signaling.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    scenario.server.program = Some(server.program);
+    let scenario = Arc::new(scenario);
+    let hashes = |seeds: std::ops::Range<u64>| -> Vec<_> { seeds.map(|seed| played(&scenario, seed).hash).collect() };
+    let alone = hashes(1..61);
+    #[allow(clippy::disallowed_methods)] // each world has a thread of its own in any case
+    let both = std::thread::scope(|scope| {
+        let halves = [1..31, 31..61].map(|seeds| scope.spawn(|| hashes(seeds)));
+        halves.map(|half| half.join().expect("no panic"))
+    });
+    assert_eq!(both.concat(), alone);
+}
+
 /// A known defect, of which docs/found.md tells.
 #[test]
 fn peer_leaves_who_returns_before_its_ghost_is_gone_without_an_answer() {

@@ -21,10 +21,16 @@ fn home() -> PathBuf {
 
 /// A scenario in which ana and ben need the relay of a machine that runs coturn; `None` if it cannot be installed.
 fn coturn(name: &str, more: &str) -> Option<Arc<Scenario>> {
+    coturn_with(1, name, more)
+}
+
+/// The same, with so many relay threads.
+fn coturn_with(threads: usize, name: &str, more: &str) -> Option<Arc<Scenario>> {
     debian("turnserver", "coturn")?;
-    // One relay thread: with several, which of them serves a client would depend on the processor.
-    let command = "exec turnserver -n --no-tls --no-dtls --no-cli -m 1 --log-file=stdout --pidfile=pid --userdb=db \
---use-auth-secret --static-auth-secret=\"$GLARE_TURN_SECRET\" --realm=example.org";
+    let command = &format!(
+        "exec turnserver -n --no-tls --no-dtls --no-cli -m {threads} --log-file=stdout --pidfile=pid --userdb=db \
+         --use-auth-secret --static-auth-secret=\"$GLARE_TURN_SECRET\" --realm=example.org"
+    );
     let directory = home();
     let text = format!(
         "name = \"{name}\"\nduration = \"40s\"
@@ -61,6 +67,17 @@ fn coturn_relays_a_call() {
         });
         assert!(relayed.count() > 0, "{}", Timeline::of(&outcome.record));
     }
+}
+
+/// Its threads have a socket each, and all of them have the same port.
+#[test]
+fn coturn_with_several_threads_relays_a_call() {
+    let Some(scenario) = coturn_with(4, "coturn-threads", RELAYED) else { return };
+    let outcome = run(&scenario, 1).unwrap_or_else(|crash| panic!("{}", crash.message));
+    assert!(outcome.passed(), "{:?}\n{}", outcome.violations, Timeline::of(&outcome.record));
+    let threads: Vec<_> =
+        outcome.record.threads.iter().map(|(node, count)| (outcome.record.name(*node), count)).collect();
+    assert!(matches!(threads[..], [(name, count)] if **name == *"turn" && *count > 4), "{threads:?}");
 }
 
 #[test]
