@@ -11,6 +11,14 @@ use crate::words::instead;
 /// Name and text of every file in `conformance/dialects`, written by `build.rs`.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/dialects.rs"));
 
+/// Other names by which people look for a protocol, and the name of its dialect, which is that of the package that implements it.
+const ALIASES: &[(&str, &str)] = &[("webtorrent", "bittorrent-tracker")];
+
+/// The name of a dialect that comes with the suite, where `name` may be another name of it.
+fn own_name(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, own)| own)
+}
+
 /// The names of the dialects that come with the suite.
 pub fn shipped() -> impl Iterator<Item = &'static str> + Clone {
     SHIPPED.iter().map(|(name, _)| *name)
@@ -18,6 +26,7 @@ pub fn shipped() -> impl Iterator<Item = &'static str> + Clone {
 
 /// The file of a dialect that comes with the suite, as text.
 pub fn shipped_text(name: &str) -> Option<&'static str> {
+    let name = own_name(name);
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
@@ -39,11 +48,12 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 
 pub(crate) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
     if let Some(text) = shipped_text(name_or_path) {
-        return Dialect::parse(&format!("conformance/dialects/{name_or_path}.toml"), text);
+        return Dialect::parse(&format!("conformance/dialects/{}.toml", own_name(name_or_path)), text);
     }
     let path = Path::new(name_or_path);
     if path.components().count() < 2 && path.extension().is_none_or(|extension| extension != "toml") {
-        let instead = instead(name_or_path, "shipped", shipped());
+        let names = shipped().chain(ALIASES.iter().map(|(alias, _)| *alias));
+        let instead = instead(name_or_path, "shipped", names);
         let message = format!("no shipped dialect has this name, and a path would end in .toml{instead}");
         return Err(DialectError::whole(name_or_path, message));
     }
@@ -59,4 +69,17 @@ pub(crate) fn load(name_or_path: &str) -> Result<Dialect, DialectError> {
     let mut dialect = Dialect::parse(name_or_path, &text)?;
     dialect.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     Ok(dialect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_other_name_leads_to_a_shipped_dialect_and_is_none_itself() {
+        for (alias, name) in ALIASES {
+            assert!(!shipped().any(|shipped| shipped == *alias), "{alias}");
+            assert_eq!(load(alias).expect("it is shipped").name(), *name);
+        }
+    }
 }
