@@ -105,7 +105,9 @@ pub(super) fn markdown(promises: &[Promise]) -> String {
         "# What the protocols promise\n\n\
          Generated from `conformance/promises`: `UPDATE_DOCS=1 cargo test -p glare promises` writes it. `glare mutants` \
          checks it: each mutant of a promise is detected by at least one of its cases. The cases are explained in \
-         [cases.md](cases.md), the mutants in `server/mutants`.\n",
+         [cases.md](cases.md), the mutants in `server/mutants`. Protocols that only servers of others speak, such as \
+         `protoo`, are not listed: no mutant could prove their promises. Their dialect files say under `[declares]` what is \
+         expected, and `conformance/known` what the real server does instead.\n",
     );
     let mut last = "";
     for Promise { id, text, cases, mutants } in promises {
