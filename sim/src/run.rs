@@ -83,9 +83,8 @@ pub fn check_program(scenario: &Scenario) -> Result<(), String> {
         checked.map_err(|trouble| format!("`{}`: {trouble}", server.name))?;
     }
     let Some(program) = &scenario.server.program else { return Ok(()) };
-    let spoken: BTreeSet<_> =
-        scenario.actors.iter().map(|actor| protocol::entry(actor.plays.dialect(), actor.over).name).collect();
-    if scenario.server.dialect.is_none() && spoken.len() > 1 {
+    let spoken = spoken(scenario);
+    if spoken.len() > 1 {
         let spoken: Vec<_> = spoken.into_iter().map(|name| format!("`{name}`")).collect();
         return Err(format!(
             "the actors of `{}` speak {}: a server program can take part in scenarios of one protocol",
@@ -94,6 +93,15 @@ pub fn check_program(scenario: &Scenario) -> Result<(), String> {
         ));
     }
     stage::command_of(program).check().map(drop).map_err(|trouble| trouble.to_string())
+}
+
+/// The protocols that the actors of a scenario speak: one, if it names a dialect, otherwise those of their roles.
+pub fn spoken(scenario: &Scenario) -> BTreeSet<&str> {
+    let of_role = |actor: &scenarios::Actor| protocol::entry(actor.plays.dialect(), actor.over).name;
+    match &scenario.server.dialect {
+        Some(dialect) => BTreeSet::from([dialect.as_str()]),
+        None => scenario.actors.iter().map(of_role).collect(),
+    }
 }
 
 /// Checks that no machine with a program of others would need IPv6: its simulated sockets have IPv4 only, so clients

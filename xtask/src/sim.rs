@@ -19,6 +19,7 @@ use crate::arguments::{Format, StackName};
 use crate::exhaustive::{self, ExhaustiveFlags};
 use crate::exit::UNREACHABLE;
 use crate::interrupt::Interrupt;
+use crate::mutants;
 use crate::pool;
 use crate::progress::Progress;
 use crate::server_program::ServerFlags;
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     stack: Vec<StackName>,
     #[command(flatten)]
     program: ServerFlags,
+    /// Plant this defect in the reference server, such as `mesh/leave-not-told`; needs a checkout of Glare
+    #[arg(long, value_name = "NAME", conflicts_with = "server")]
+    mutant: Option<String>,
     /// Seed of the run; the same seed gives the same run, byte for byte
     #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
     seed: u64,
@@ -111,7 +115,16 @@ impl Arguments {
         scenario.server.program = self.program.program(scenario.server.program.take())?;
         let stacks: Vec<_> = self.stack.iter().map(|stack| stack.stack()).collect();
         scenario.set_stacks(&stacks);
-        fitting(scenario)
+        let mut scenario = fitting(scenario)?;
+        if let Some(name) = &self.mutant {
+            anyhow::ensure!(
+                scenario.server.program.is_none(),
+                "`{}` has a server program of its own: --mutant plants a defect in the reference server",
+                scenario.name
+            );
+            mutants::plant(&mut scenario, name)?;
+        }
+        Ok(scenario)
     }
 
     /// The words of the command line that change the run.
@@ -120,7 +133,8 @@ impl Arguments {
         let stacks: Vec<_> = self.stack.iter().map(|stack| stack.stack().name()).collect();
         let stacks = Some(stacks.join(",")).filter(|stacks| !stacks.is_empty());
         let stack = stacks.into_iter().flat_map(|stacks| ["--stack".to_owned(), stacks]);
-        dialect.chain(stack).chain(self.program.words()).collect()
+        let mutant = self.mutant.iter().flat_map(|name| ["--mutant".to_owned(), name.clone()]);
+        dialect.chain(stack).chain(self.program.words()).chain(mutant).collect()
     }
 }
 

@@ -24,7 +24,7 @@ const ADMIN_TOKEN: &str = "admin";
 /// The second argument for a server that runs in a simulation.
 pub(crate) const SIMULATED: &str = "simulated";
 /// The heartbeat of the server in generated stories.
-const STORY_HEARTBEAT: Duration = Duration::from_secs(3);
+pub(crate) const STORY_HEARTBEAT: Duration = Duration::from_secs(3);
 /// TURN users and their passwords.
 pub(crate) const USERS: [(&str, &str); 2] = [("u", "p"), ("v", "q")];
 
@@ -157,7 +157,8 @@ async fn bind(surface: Surface, setup: Setup) -> io::Result<(Server<Tokio>, Stri
 }
 
 /// Called as `SURFACE NTH`: runs this server of the surface, prints its address, and exits when its standard input
-/// closes. Called as `SURFACE simulated`: runs the server that a simulation has on a machine of its own.
+/// closes. Called as `SURFACE simulated MILLISECONDS`: runs the server that a simulation has on a machine of its own, with
+/// this heartbeat.
 #[cfg_attr(not(test), allow(dead_code))] // the copy calls it
 pub(crate) fn main() {
     // Standard error contains nothing but panics; `stage.rs` reads it.
@@ -165,7 +166,8 @@ pub(crate) fn main() {
     let [surface, nth] = [1, 2].map(|nth| std::env::args().nth(nth).expect("SURFACE NTH"));
     let surface = Surface::named(&surface).expect("a surface");
     if nth == SIMULATED {
-        return simulated(surface);
+        let heartbeat = std::env::args().nth(3).and_then(|ms| ms.parse().ok()).expect("MILLISECONDS");
+        return simulated(surface, Duration::from_millis(heartbeat));
     }
     let setup = setups(surface).swap_remove(nth.parse().expect("a number"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -182,20 +184,15 @@ pub(crate) fn main() {
     });
 }
 
-/// Runs a server as a simulation runs the reference server: on the dialect's usual port, with the heartbeat of generated
-/// stories.
-fn simulated(surface: Surface) {
+/// Runs a server as a simulation runs the reference server: on the dialect's usual port, with the heartbeat of the scenario.
+fn simulated(surface: Surface, heartbeat: Duration) {
     let at = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let name = DialectEntry::named(surface.name()).map(|entry| entry.name);
     let config = Config {
         listen: Listen::each(name, |entry| at(entry.port)),
         stun: None,
-        heartbeat: Heartbeat { interval: STORY_HEARTBEAT, ..Heartbeat::default() },
-        socketio: SocketIoSettings {
-            ping_interval: STORY_HEARTBEAT,
-            ping_timeout: STORY_HEARTBEAT,
-            ..SocketIoSettings::default()
-        },
+        heartbeat: Heartbeat { interval: heartbeat, ..Heartbeat::default() },
+        socketio: SocketIoSettings { ping_interval: heartbeat, ping_timeout: heartbeat, ..SocketIoSettings::default() },
         seed: 1,
         ..Config::default()
     };

@@ -12,7 +12,7 @@ use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
 use super::promises::{self, Promise};
 use super::stage::{self, Outcome};
-use super::{Arguments, Format, build, stories};
+use super::{Arguments, Format, build, clients, stories};
 use crate::exit::report_error;
 use crate::pool;
 use crate::progress::Progress;
@@ -24,6 +24,9 @@ const JOBS_PER_CORE: usize = 8;
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(stories) = arguments.stories {
         return stories::run(&arguments, stories);
+    }
+    if let Some(scenario) = &arguments.scenario {
+        return clients::run(&arguments, scenario);
     }
     let workspace = &checkout(arguments.workspace.as_deref())?;
     let catalogue = catalogue::load(workspace)?;

@@ -8,14 +8,14 @@ use clap::Parser as _;
 use scenarios::StoryProfile;
 use sim::campaign::{Target, adapted, generate};
 
-use super::broken::Surface;
+use super::broken::{STORY_HEARTBEAT, Surface};
 use super::catalogue::{self, Mutant};
 use super::matrix::Matrix;
 use super::planted::simulated;
 use super::play::{jobs, play, wanted};
 use super::promises::{self, Promise};
 use super::stories::{self, Verdict};
-use super::{build, patch};
+use super::{build, clients, patch};
 
 /// This checkout.
 fn workspace() -> PathBuf {
@@ -55,7 +55,7 @@ fn played(surfaces: &[Surface], is_whole: bool) -> Matrix<'static> {
 fn generated_stories_find_planted_defects() {
     let profile = StoryProfile::load("roles").expect("it is shipped");
     let failing = |dialect: &str, mutant: Option<&str>| {
-        let program = Some(simulated(program(), dialect, mutant));
+        let program = Some(simulated(program(), dialect, mutant, STORY_HEARTBEAT));
         let target = Target { dialect: Some(dialect.to_owned()), program };
         let profile = adapted(&profile, &target).expect("the server speaks it");
         let seeds = if mutant.is_some() { 150 } else { 30 };
@@ -68,6 +68,53 @@ fn generated_stories_find_planted_defects() {
         assert_eq!(failing(dialect, None), None, "{dialect}");
         assert!(failing(dialect, Some(mutant)).is_some(), "{mutant}");
     }
+}
+
+/// The folder with the peer on npm `werift`; `None` if npm does not work.
+fn werift() -> Option<PathBuf> {
+    let target = std::env::current_exe().expect("it runs").ancestors().nth(3).map(Path::to_path_buf);
+    let folder = target.expect("cargo keeps tests three folders below its target").join("tmp/werift");
+    fs::create_dir_all(&folder).expect("the target folder is ours");
+    for name in ["mesh.mjs", "package.json"] {
+        fs::copy(workspace().join("sim/tests/peers").join(name), folder.join(name)).expect("it is shipped");
+    }
+    if !folder.join("installed").exists() {
+        let mut npm = std::process::Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&folder);
+        if !npm.output().is_ok_and(|output| output.status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "npm cannot install werift");
+            eprintln!("SKIPPED: npm cannot install werift");
+            return None;
+        }
+        fs::write(folder.join("installed"), "").expect("the folder is ours");
+    }
+    Some(folder)
+}
+
+/// A defect that the scenario does not reach, one that nobody can make good, one after which the client is as before, and one
+/// that ends it.
+#[test]
+fn a_client_program_is_tested_with_planted_defects() {
+    let Some(folder) = werift() else { return };
+    let file = workspace().join("sim/tests/peers/two-origins.toml");
+    let mut scenario = scenarios::load(file.to_str().expect("UTF-8")).unwrap_or_else(|error| panic!("{error}"));
+    for program in scenario.actors.iter_mut().filter_map(|actor| actor.program.as_mut()) {
+        program.directory = Some(folder.clone());
+    }
+    let expected = [
+        ("mesh/foreign-leave-believed", "not met"),
+        ("mesh/join-not-told", "harmed"),
+        ("mesh/leave-told-twice", "unharmed"),
+    ];
+    let named = |name: &str| catalogue().iter().find(|mutant| mutant.name == name).expect("there is this mutant");
+    let mutants: Vec<_> = expected.iter().map(|(name, _)| named(name)).collect();
+    let hook = std::panic::take_hook();
+    let table = clients::play(program(), &scenario, &mutants, 1, 2, false);
+    std::panic::set_hook(hook);
+    let table = table.unwrap_or_else(|why| panic!("{why:#}"));
+    let words: Vec<_> = table.all().map(|(mutant, verdict)| (mutant.name.as_str(), verdict.word())).collect();
+    assert_eq!(words, expected, "{}", table.text("glare", "two-origins.toml"));
+    assert!(table.passed());
 }
 
 /// What a person sees: the story of the finding is a file that begins with what is wrong, and plays the same.
