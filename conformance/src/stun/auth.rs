@@ -1,7 +1,7 @@
 //! Long-term credentials (RFC 8489 §9.2) as a client keeps them.
 
 use super::client::{Answer, UdpClient};
-use super::crypto::{PasswordAlgorithm, long_term_key};
+use super::crypto::{PasswordAlgorithm, long_term_key, userhash};
 use super::names::attr;
 use super::target::Credential;
 use super::wire::{Draft, Message};
@@ -28,9 +28,26 @@ pub(crate) struct Auth {
     /// Whether the challenge was sent to another client.
     is_borrowed: bool,
     pub(crate) algorithm: PasswordAlgorithm,
+    /// Whether requests have USERHASH in place of USERNAME.
+    pub(crate) hides_user: bool,
+}
+
+/// A bit of the security features that a nonce announces (RFC 8489 §18.1), as a bit of the first character.
+#[derive(Clone, Copy)]
+pub(crate) enum SecurityFeature {
+    PasswordAlgorithms = 0x20,
+    UsernameAnonymity = 0x10,
 }
 
 impl Challenge {
+    /// Whether the nonce announces a feature: `obMatJos2`, then the features in base64 (RFC 8489 §9.2).
+    pub(crate) fn announces(&self, feature: SecurityFeature) -> bool {
+        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let first = self.nonce.strip_prefix(b"obMatJos2").and_then(|features| features.first());
+        let digit = first.and_then(|first| DIGITS.iter().position(|digit| digit == first));
+        digit.is_some_and(|digit| digit & feature as usize != 0)
+    }
+
     /// The challenge in a 401 or 438.
     pub(crate) fn of(answer: &Answer) -> Result<Self, Stop> {
         let message = &answer.message;
@@ -44,7 +61,7 @@ impl Auth {
     /// Credentials for a challenge. They use MD5 and SHA-1, which every server must still accept.
     pub(crate) fn new(credential: &Credential, challenge: Challenge) -> Self {
         let Credential { user, password } = credential.clone();
-        Self { user, password, challenge, is_borrowed: false, algorithm: PasswordAlgorithm::Md5 }
+        Self { user, password, challenge, is_borrowed: false, algorithm: PasswordAlgorithm::Md5, hides_user: false }
     }
 
     /// Like [`new`](Self::new), with the challenge to another client. The server may accept its nonce. Otherwise it
@@ -117,14 +134,18 @@ impl Auth {
         self
     }
 
-    fn key(&self) -> Vec<u8> {
+    pub(crate) fn key(&self) -> Vec<u8> {
         long_term_key(self.algorithm, &self.user, &self.challenge.realm, &self.password)
     }
 
     /// Appends the credentials and MESSAGE-INTEGRITY to a request, after all other attributes.
     pub(crate) fn seal(&self, draft: Draft) -> Draft {
         let Challenge { realm, nonce, offered } = &self.challenge;
-        let draft = draft.with(attr::USERNAME, &self.user).with(attr::REALM, realm).with(attr::NONCE, nonce);
+        let draft = match self.hides_user {
+            true => draft.with(attr::USERHASH, userhash(&self.user, realm)),
+            false => draft.with(attr::USERNAME, &self.user),
+        };
+        let draft = draft.with(attr::REALM, realm).with(attr::NONCE, nonce);
         match (self.algorithm, offered) {
             (PasswordAlgorithm::Sha256, Some(offered)) => draft
                 .with(attr::PASSWORD_ALGORITHMS, offered)

@@ -22,6 +22,11 @@ pub(crate) fn long_term_key(algorithm: PasswordAlgorithm, user: &str, realm: &st
     }
 }
 
+/// The value of USERHASH (RFC 8489 §14.4), of names that OpaqueString does not alter.
+pub(crate) fn userhash(user: &str, realm: &str) -> Vec<u8> {
+    Sha256::digest(format!("{user}:{realm}")).to_vec()
+}
+
 pub(crate) fn hmac_sha1(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text);
@@ -48,6 +53,14 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// That of the test vector in RFC 8489 §B.1.
+    #[test]
+    fn the_userhash_is_that_of_the_specification() {
+        let hash = userhash("\u{30de}\u{30c8}\u{30ea}\u{30c3}\u{30af}\u{30b9}", "example.org");
+        assert_eq!(hash[..16], 0x4a3c_f38f_ef69_92bd_a952_c678_0417_da0f_u128.to_be_bytes());
+        assert_eq!(hash[16..], 0x2481_9415_569e_60b2_05c4_6e41_407f_1704_u128.to_be_bytes());
+    }
 
     #[test]
     fn the_crc_is_that_of_v42() {

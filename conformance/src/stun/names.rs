@@ -18,6 +18,7 @@ pub(crate) mod attr {
     pub(crate) const MAPPED_ADDRESS: u16 = 0x0001;
     pub(crate) const CHANGE_REQUEST: u16 = 0x0003;
     pub(crate) const USERNAME: u16 = 0x0006;
+    pub(crate) const USERHASH: u16 = 0x001e;
     pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
     pub(crate) const ERROR_CODE: u16 = 0x0009;
     pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
@@ -70,6 +71,7 @@ pub(crate) fn attribute_name(kind: u16) -> String {
         attr::MAPPED_ADDRESS => "MAPPED-ADDRESS",
         attr::CHANGE_REQUEST => "CHANGE-REQUEST",
         attr::USERNAME => "USERNAME",
+        attr::USERHASH => "USERHASH",
         attr::MESSAGE_INTEGRITY => "MESSAGE-INTEGRITY",
         attr::ERROR_CODE => "ERROR-CODE",
         attr::UNKNOWN_ATTRIBUTES => "UNKNOWN-ATTRIBUTES",

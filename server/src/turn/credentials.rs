@@ -67,6 +67,8 @@ struct Known {
     //# For security reasons, the server MUST NOT store the
     //# password explicitly and MUST store the key value
     users: BTreeMap<Box<str>, Vec<Key>>,
+    /// The names of these users by their USERHASH, if clients may send it.
+    hashed: BTreeMap<[u8; 32], Box<str>>,
     secret: Option<String>,
     has_sha256: bool,
 }
@@ -75,6 +77,15 @@ struct Known {
 pub(crate) struct EphemeralCredential {
     pub(crate) username: String,
     pub(crate) password: String,
+}
+
+/// How a client says who it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Username<'a> {
+    /// The value of USERNAME.
+    Plain(&'a [u8]),
+    /// The value of USERHASH.
+    Hashed(&'a [u8]),
 }
 
 /// What a client that presents a username must know.
@@ -106,10 +117,16 @@ impl Credentials {
         Arc::clone(&self.known.lock())
     }
 
-    /// The credential of a username; `None` for an unknown user.
-    pub(crate) fn of(&self, username: &str) -> Option<Credential> {
-        let user = opaque_string(username);
+    /// The credential of a user; `None` for an unknown one.
+    pub(crate) fn of(&self, username: Username<'_>) -> Option<Credential> {
         let known = self.known();
+        let (username, user) = match username {
+            Username::Plain(bytes) => {
+                let username = str::from_utf8(bytes).ok()?;
+                (username, opaque_string(username))
+            }
+            Username::Hashed(hash) => ("", known.hashed.get(hash)?.clone().into()),
+        };
         if let Some(keys) = known.users.get(&*user) {
             return Some(Credential { user, keys: keys.clone(), is_expired: false });
         }
@@ -142,7 +159,15 @@ impl Known {
             });
             (opaque_string(name).into(), keys.collect())
         });
-        Self { users: users.collect(), secret: settings.secret.clone(), has_sha256: settings.sha256 }
+        let hashed = settings.users.iter().filter(|_| settings.userhash).flat_map(|(name, _)| {
+            spellings(name).into_iter().map(|spelling| (userhash(&spelling, realm), opaque_string(name).into()))
+        });
+        Self {
+            users: users.collect(),
+            hashed: hashed.collect(),
+            secret: settings.secret.clone(),
+            has_sha256: settings.sha256,
+        }
     }
 }
 
@@ -164,6 +189,12 @@ fn spellings(text: &str) -> BTreeSet<String> {
     let prepared = opaque_string(text);
     let decomposed = prepared.nfd().collect();
     [prepared, decomposed, text.to_owned()].into()
+}
+
+//= https://www.rfc-editor.org/rfc/rfc8489#section-14.4
+//# userhash = SHA-256(OpaqueString(username) ":" OpaqueString(realm))
+fn userhash(username: &str, realm: &str) -> [u8; 32] {
+    Sha256::digest([username, ":", realm].concat()).into()
 }
 
 /// One for each algorithm.

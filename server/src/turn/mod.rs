@@ -185,7 +185,7 @@ impl<N: Network> Turn<N> {
         let stream = |number| entropy.stream(STREAM + number);
         Ok(Self {
             credentials: Arc::new(Credentials::new(&settings, stream(0), unix_time)),
-            nonces: Nonces::new(&mut stream(1), settings.nonce_lifetime, settings.sha256),
+            nonces: Nonces::new(&mut stream(1), &settings),
             challenges: Arc::new(Addresses::new(None, settings.unauthenticated_rate)),
             ports: Ports::new(net.clone(), settings.relay_ports.clone(), stream(2)),
             peers: Peers::new(&settings),
@@ -212,7 +212,9 @@ impl<N: Network> Turn<N> {
 
     /// Takes users, the secret and the maximum numbers of allocations from these settings.
     pub(crate) fn reload(&self, settings: &TurnSettings) {
-        self.credentials.reload(settings);
+        // Clients have been told which hashes they may use.
+        let TurnSettings { sha256, userhash, .. } = self.settings;
+        self.credentials.reload(&TurnSettings { sha256, userhash, ..settings.clone() });
         self.quotas.set_maxima(settings);
     }
 

@@ -5,21 +5,24 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use hmac::{Hmac, Mac};
 use rand_core::RngCore;
 use sha1::Sha1;
 use tokio::time::Instant;
+
+use super::settings::TurnSettings;
 
 //= https://www.rfc-editor.org/rfc/rfc8489#section-9.2
 //# To indicate that it supports this specification, a server MUST prepend
 //# the NONCE attribute value with the character string composed of
 //# "obMatJos2" concatenated with the (4-character) base64 encoding
 //# of the 24-bit STUN Security Features
-/// No security feature: neither password algorithms nor username anonymity.
-const COOKIE: &str = "obMatJos2AAAA";
-/// Bit 0, the leftmost one: password algorithms.
-const COOKIE_OF_ALGORITHMS: &str = "obMatJos2gAAA";
+const COOKIE: &str = "obMatJos2";
+/// Bit 0, the leftmost one of the security features (RFC 8489 §18.1): password algorithms.
+const PASSWORD_ALGORITHMS: u8 = 0x80;
+/// Bit 1: username anonymity.
+const USERNAME_ANONYMITY: u8 = 0x40;
 /// Bytes of the expiry: 34 years of milliseconds.
 const EXPIRY_BYTES: usize = 5;
 /// Bytes of the MAC: enough against guessing, one request per guess. Together with the expiry these fill 19 characters,
@@ -31,16 +34,19 @@ pub(crate) struct Nonces {
     key: [u8; 20],
     start: Instant,
     lifetime: Duration,
-    cookie: &'static str,
+    /// What each nonce begins with.
+    cookie: String,
 }
 
 impl Nonces {
-    /// `has_algorithms` is whether the server offers password algorithms.
-    pub(crate) fn new(rng: &mut impl RngCore, lifetime: Duration, has_algorithms: bool) -> Self {
-        let cookie = if has_algorithms { COOKIE_OF_ALGORITHMS } else { COOKIE };
+    /// With the lifetime and the security features of these settings.
+    pub(crate) fn new(rng: &mut impl RngCore, settings: &TurnSettings) -> Self {
+        let algorithms = if settings.sha256 { PASSWORD_ALGORITHMS } else { 0 };
+        let anonymity = if settings.userhash { USERNAME_ANONYMITY } else { 0 };
+        let cookie = COOKIE.to_owned() + &BASE64.encode(&[algorithms | anonymity, 0, 0]);
         let mut key = [0; 20];
         rng.fill_bytes(&mut key);
-        Self { key, start: Instant::now(), lifetime, cookie }
+        Self { key, start: Instant::now(), lifetime: settings.nonce_lifetime, cookie }
     }
 
     /// A nonce for one client: the cookie, then in base64 the expiry in milliseconds since the server's start and the

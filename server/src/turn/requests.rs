@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::allocation::{CHANNELS, CHANNELS_RFC_5766, State};
-use super::credentials::{Algorithm, Credential, Key};
+use super::credentials::{Algorithm, Credential, Key, Username};
 use super::ports::{Opened, PortRequest, RESERVATION_LIFETIME};
 use super::refusal::Refusal;
 use super::{Allocation, FiveTuple, Granted, Hold, RelayAddress, Relaying, Turn};
@@ -187,9 +187,9 @@ impl<N: Network> Turn<N> {
             return Err(Refusal::Unauthorized);
         }
         let text = |kind| request.attribute(kind);
-        let (Some(user), Some(_), Some(nonce)) =
-            (text(attribute::USERNAME), text(attribute::REALM), text(attribute::NONCE))
-        else {
+        let hashed = || text(attribute::USERHASH).filter(|_| self.settings.userhash).map(Username::Hashed);
+        let username = text(attribute::USERNAME).map(Username::Plain).or_else(hashed);
+        let (Some(username), Some(_), Some(nonce)) = (username, text(attribute::REALM), text(attribute::NONCE)) else {
             return Err(Refusal::BadRequest);
         };
         let algorithm = if self.settings.sha256 { algorithm(request)? } else { Algorithm::Md5 };
@@ -201,8 +201,7 @@ impl<N: Network> Turn<N> {
         {
             return Err(Refusal::StaleNonce);
         }
-        let user = str::from_utf8(user).map_err(|_| Refusal::Unauthorized)?;
-        let credential = self.credentials.of(user);
+        let credential = self.credentials.of(username);
         // An unknown user takes as long as a wrong password of a user whose name and password are ASCII: others have more
         // spellings.
         let keys = credential.as_ref().map_or(Key::of_nobody(), |credential| credential.keys.clone());

@@ -34,6 +34,10 @@ pub struct TurnSettings {
     /// MESSAGE-INTEGRITY-SHA256. Default: no, because no browser does, and the answer that offers it is longer, to an address
     /// that anyone can forge.
     pub sha256: bool,
+    /// Whether clients may send a hash of their username in its place, so that others on the way do not see it: USERHASH
+    /// (RFC 8489 §9.2). Default: no, because no browser does. It does not go together with [`secret`](Self::secret): the
+    /// server cannot find the username of an ephemeral credential by its hash.
+    pub userhash: bool,
     /// Lifetime of a nonce. Default: 1 h, the maximum that RFC 8656 §5 recommends. Then clients get 438 and continue
     /// with a new one.
     pub nonce_lifetime: Duration,
@@ -110,6 +114,7 @@ impl Default for TurnSettings {
             credential_lifetime: Duration::from_secs(24 * 3600),
             strict_expiry: false,
             sha256: false,
+            userhash: false,
             nonce_lifetime: Duration::from_secs(3600),
             allocation_lifetime: Duration::from_secs(600),
             allocation_lifetime_max: Duration::from_secs(3600),
@@ -143,6 +148,7 @@ impl fmt::Debug for TurnSettings {
             .field("credential_lifetime", &self.credential_lifetime)
             .field("strict_expiry", &self.strict_expiry)
             .field("sha256", &self.sha256)
+            .field("userhash", &self.userhash)
             .field("nonce_lifetime", &self.nonce_lifetime)
             .field("allocation_lifetime", &self.allocation_lifetime)
             .field("allocation_lifetime_max", &self.allocation_lifetime_max)
@@ -186,6 +192,9 @@ impl TurnSettings {
         if self.secret.as_deref() == Some("") {
             return Err(TurnSettingsError::EmptySecret);
         }
+        if self.userhash && self.secret.is_some() {
+            return Err(TurnSettingsError::UserhashOfEphemeral);
+        }
         if self.relay_ports.is_empty() || *self.relay_ports.start() == 0 {
             return Err(TurnSettingsError::RelayPorts(self.relay_ports));
         }
@@ -216,6 +225,7 @@ pub(crate) enum TurnSettingsError {
     User(usize),
     ColonInName(usize),
     EmptySecret,
+    UserhashOfEphemeral,
     RelayPorts(RangeInclusive<u16>),
     /// A wildcard address would be advertised.
     Wildcard(IpAddr),
@@ -236,6 +246,9 @@ impl fmt::Display for TurnSettingsError {
                 write!(f, "the name of TURN user {number} must not contain `:`, which separates it from the realm")
             }
             Self::EmptySecret => f.write_str("the shared secret must not be empty"),
+            Self::UserhashOfEphemeral => f.write_str(
+                "usernames can be hashed or ephemeral, but not both: leave out the shared secret or the hashes (USERHASH)",
+            ),
             Self::RelayPorts(ports) => {
                 write!(f, "the relay ports {}-{} must be a range from 1 or more upwards", ports.start(), ports.end())
             }

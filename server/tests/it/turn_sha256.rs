@@ -1,4 +1,4 @@
-//! SHA-256 for TURN's credentials (RFC 8489 §9.2): what the first answer offers, and what a request must contain then.
+//! SHA-256 and hashed usernames for TURN's credentials (RFC 8489 §9.2): what the first answer offers, and what a request must contain then.
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -49,8 +49,12 @@ async fn challenged(server: std::net::SocketAddr) -> (TurnClient, Response) {
 }
 
 fn request(client: &mut TurnClient, more: &[(u16, &[u8])]) -> Vec<u8> {
+    request_of((0x0006, b"u"), client, more)
+}
+
+fn request_of(user: (u16, &[u8]), client: &mut TurnClient, more: &[(u16, &[u8])]) -> Vec<u8> {
     let id = client.next_id();
-    let credential = [(0x0006, &b"u"[..]), (0x0014, client.realm.as_bytes()), (0x0015, client.nonce.as_bytes())];
+    let credential = [user, (0x0014, client.realm.as_bytes()), (0x0015, client.nonce.as_bytes())];
     message_with_id(ALLOCATE, id, &[&[UDP][..], more, &credential].concat())
 }
 
@@ -131,4 +135,44 @@ async fn by_default_it_is_not_offered_and_not_understood() {
     let draft = request(&mut client, &[ALGORITHMS, SHA_256]);
     assert_eq!(client.ask(&with_integrity_256(draft, &key_256())).await.code(), 401);
     assert_eq!(client.allocate().await.ip(), server.stun.ip());
+}
+
+//= https://www.rfc-editor.org/rfc/rfc8489#section-14.4
+#[tokio::test]
+async fn a_client_may_hide_its_username_where_that_is_announced() {
+    let server = turn_with(|settings| (settings.sha256, settings.userhash, settings.secret) = (true, true, None)).await;
+    let hash = |user: &str| Sha256::digest(format!("{user}:glare.test"));
+    let (mut client, challenge) = challenged(server.stun).await;
+    assert!(client.nonce.starts_with("obMatJos2wAAA"), "{}", client.nonce);
+    assert_eq!(challenge.get(0x8002), Some(ALGORITHMS.1));
+    // Nobody's hash, another user's hash, one that is too short, and that of an unhashed name.
+    for user in [&hash("w")[..], &hash("v"), &hash("u")[..31], b"u"] {
+        let draft = request_of((0x001e, user), &mut client, &[]);
+        let response = client.ask(&with_integrity(draft, &key("u", "glare.test", "p"))).await;
+        assert_eq!((response.code(), response.get(0x001e)), (401, None));
+    }
+    let draft = request_of((0x001e, &hash("u")), &mut client, &[ALGORITHMS, SHA_256]);
+    let response = client.ask(&with_integrity_256(draft, &key_256())).await;
+    assert_eq!(response.code(), 0, "{response:?}");
+    assert!(is_signed_256(&response, &key_256()), "{response:?}");
+    // It is the same user by both names, whose shares are counted together.
+    let draft = request(&mut client, &[ALGORITHMS, SHA_256]);
+    assert_eq!(client.ask(&with_integrity_256(draft, &key_256())).await.code(), 437);
+    let turn = server.handle.turn().expect("it is on");
+    assert_eq!((turn.allocations, turn.users), (1, 1));
+}
+
+#[tokio::test]
+async fn a_hashed_username_is_nobody_by_default_and_ephemeral_ones_cannot_be_hashed() {
+    let server = turn().await;
+    let (mut client, _) = challenged(server.stun).await;
+    assert!(client.nonce.starts_with("obMatJos2AAAA"), "{}", client.nonce);
+    let draft = request_of((0x001e, &Sha256::digest("u:glare.test")), &mut client, &[]);
+    assert_eq!(client.ask(&with_integrity(draft, &key("u", "glare.test", "p"))).await.code(), 400);
+    let mut config =
+        server::Config { listen: Vec::new(), stun: Some(([127, 0, 0, 1], 0).into()), ..Default::default() };
+    let (secret, userhash) = (Some("a secret".to_owned()), true);
+    config.turn = Some(server::TurnSettings { secret, userhash, ..Default::default() });
+    let error = server::Server::bind(server::net::Tokio, config).await.err().expect("not both");
+    assert!(error.to_string().contains("usernames can be hashed or ephemeral, but not both"), "{error}");
 }

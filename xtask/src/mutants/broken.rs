@@ -138,11 +138,18 @@ pub(crate) fn setups(surface: Surface) -> Vec<Setup> {
             let turn = TurnSettings { users, allow_private_peers: true, ..TurnSettings::default() };
             let few = TurnSettings { allocations_per_user_max: ALLOCATIONS_MAX, ..turn.clone() };
             let public = TurnSettings { allow_private_peers: false, ..turn.clone() };
+            let hashes = TurnSettings { sha256: true, userhash: true, ..turn.clone() };
             let with = |turn| Config { stun: Some(free), turn: Some(turn), ..config.clone() };
             if surface == Surface::TurnLifetimes {
                 return vec![all(with(turn))];
             }
-            vec![all(with(turn)), only(with(few), "turn/486"), only(with(public), "turn/peer-loopback")]
+            vec![
+                all(with(turn)),
+                only(with(few), "turn/486"),
+                only(with(public), "turn/peer-loopback"),
+                only(with(hashes.clone()), "turn/sha256"),
+                only(with(hashes), "turn/userhash"),
+            ]
         }
         Surface::Relay | Surface::Call | Surface::CallSocketIo | Surface::Broadcast => vec![all(config)],
     }

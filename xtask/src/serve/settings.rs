@@ -88,6 +88,9 @@ pub(crate) struct Settings {
     /// Let TURN clients use SHA-256 in place of MD5 and SHA-1 (RFC 8489), which makes the first answer longer
     #[arg(long, env = "GLARE_TURN_SHA256")]
     turn_sha256: bool,
+    /// Let TURN clients send a hash of their username in its place (USERHASH, RFC 8489); not together with `turn-secret`
+    #[arg(long, env = "GLARE_TURN_USERHASH")]
+    turn_userhash: bool,
     /// TURN realm, preferably a domain
     #[arg(long, env = "GLARE_TURN_REALM", value_name = "REALM", default_value = "glare")]
     turn_realm: String,
@@ -435,6 +438,7 @@ impl Settings {
             secret: self.turn_secret.clone(),
             strict_expiry: self.turn_strict_expiry,
             sha256: self.turn_sha256,
+            userhash: self.turn_userhash,
             credential_lifetime: self.turn_credential_lifetime,
             nonce_lifetime: self.turn_nonce_lifetime,
             allocations_max: self.turn_allocations_max,

@@ -54,10 +54,26 @@ async fn every_case_of_turn_passes_on_the_reference_server() {
     assert!(report.passed(), "{}", text(&report));
     let other: Vec<_> =
         report.cases.iter().filter(|case| case.verdict != Verdict::Pass).map(|case| case.case.slug).collect();
-    // Features that the reference server lacks; and it has one address of one family, and allows loopback peers here.
-    let expected =
-        ["turn/sha256", "turn/peer-loopback", "turn/peer-tunneled", "turn/peer-spellings", "turn/every-address"];
+    // Features that the reference server has only if asked; and it has one address of one family, and allows loopback peers here.
+    let expected = [
+        "turn/sha256",
+        "turn/userhash",
+        "turn/peer-loopback",
+        "turn/peer-tunneled",
+        "turn/peer-spellings",
+        "turn/every-address",
+    ];
     assert_eq!(other, expected, "{}", text(&report));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hashes_pass_where_the_reference_server_has_them() {
+    let hashes = |turn: &mut TurnSettings| (turn.sha256, turn.userhash) = (true, true);
+    let address = reference_with((Ipv4Addr::LOCALHOST, 0).into(), hashes).await;
+    let report = ask(Service::Turn, address, &["turn/sha256", "turn/userhash"]).await.expect("it is there");
+    for slug in ["turn/sha256", "turn/userhash"] {
+        assert_eq!(report.case(slug).expect("selected").verdict, Verdict::Pass, "{}", text(&report));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
