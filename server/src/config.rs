@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::pages::PageSettings;
 use crate::random::{Entropy, Randomness};
 use crate::session::Heartbeat;
+use crate::session::deflate::Deflate;
 use crate::socketio::SocketIoSettings;
 use crate::tls::Tls;
 
@@ -95,6 +96,8 @@ pub struct Config {
     /// Whether a WebSocket uses the first subprotocol that its client offers, as many WebSocket libraries do. Default:
     /// no, which lets browsers fail that offer one.
     pub accept_subprotocol: bool,
+    /// Whether messages on WebSockets are compressed for clients that offer permessage-deflate (RFC 7692). Default: no.
+    pub deflate: Option<Deflate>,
     /// How many file descriptors the process may open. TURN and connections then get shares of them, so that neither
     /// takes those of the other. Default: `None`, for a host that does not run out of them.
     pub descriptors: Option<usize>,
@@ -161,6 +164,7 @@ impl Default for Config {
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
             accept_subprotocol: false,
+            deflate: None,
             descriptors: None,
             unix_time: system_time,
             randomness: Randomness::Seed,
@@ -198,6 +202,7 @@ impl Config {
                 api(self) != api(other)
             }),
             ("settings of Socket.IO", self.socketio != other.socketio),
+            ("compression", self.deflate != other.deflate),
             ("pings", self.heartbeat != other.heartbeat),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

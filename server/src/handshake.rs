@@ -9,11 +9,26 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::access::Refusal;
 use crate::access::addresses::LimitExceeded;
+use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::session::deflate::{self, Deflate};
 
-/// The 101 response that opens a WebSocket, or the refusal of any other request. With `accept_subprotocol` the response
-/// selects the first subprotocol that the client offers.
-pub(crate) fn handshake<B>(request: &Request<B>, accept_subprotocol: bool) -> Response<Full<Bytes>> {
+/// What a client may offer in its handshake and get.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Negotiable {
+    accept_subprotocol: bool,
+    deflate: Option<Deflate>,
+}
+
+impl Negotiable {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { accept_subprotocol: config.accept_subprotocol, deflate: config.deflate }
+    }
+}
+
+/// The 101 response that opens a WebSocket, or the refusal of any other request. If the response agrees to compression,
+/// its extensions contain what was [agreed](deflate::Agreed).
+pub(crate) fn handshake<B>(request: &Request<B>, negotiable: Negotiable) -> Response<Full<Bytes>> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, "GET")), "Only GET");
@@ -54,8 +69,16 @@ pub(crate) fn handshake<B>(request: &Request<B>, accept_subprotocol: bool) -> Re
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(subprotocol) = first_subprotocol(request.headers()).filter(|_| accept_subprotocol) {
+    if let Some(subprotocol) = first_subprotocol(request.headers()).filter(|_| negotiable.accept_subprotocol) {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    let offers = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let agreed =
+        negotiable.deflate.and_then(|deflate| deflate::agree(deflate, offers.filter_map(|line| line.to_str().ok())));
+    if let Some(agreed) = agreed {
+        let answer = HeaderValue::try_from(agreed.answer()).expect("names and numbers are a header value");
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
+        response.extensions_mut().insert(agreed);
     }
     response
 }

@@ -22,12 +22,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::Shared;
 use crate::access::addresses::Source;
 use crate::access::{Grant, Refusal};
-use crate::handshake::{handshake, has_one_host, refuse, refuse_access};
+use crate::handshake::{Negotiable, handshake, has_one_host, refuse, refuse_access};
 use crate::lock::Lock;
 use crate::pace::{Pace, Paced};
 use crate::session::client::Client;
 use crate::session::close::Close;
 use crate::session::connection;
+use crate::session::deflate::Agreed;
 use crate::session::dialect::{Session, WebSocketDialect};
 use crate::session::queue::Queue;
 use crate::session::registry::Registration;
@@ -42,6 +43,15 @@ enum Opening {
     /// A dialect's WebSocket, with the query of its URL and what it may join.
     Dialect(Arc<dyn WebSocketDialect>, Option<String>, Grant),
     SocketIo(socketio::Opening),
+}
+
+/// What follows the response to a request.
+struct Opens {
+    opening: Opening,
+    /// The client, if a proxy made the connection.
+    client: Option<Source>,
+    /// How its messages are compressed.
+    deflate: Option<Agreed>,
 }
 
 /// Completes the TLS handshake, then serves the connection to its end.
@@ -86,7 +96,8 @@ pub(crate) async fn serve<S>(
     let queue = &registration.queue;
     // Boxed, so that a WebSocket does not keep the memory of HTTP's state.
     let Some(upgraded) = Box::pin(serve_http(stream, &site, &source, queue, &shared)).await else { return };
-    let Upgraded { stream, read_ahead, opened, client } = upgraded;
+    let Upgraded { stream, read_ahead, opened, client, deflate } = upgraded;
+    let deflate = deflate.map(|agreed| (agreed, &shared.codecs));
     if let Some(client) = client {
         source = client;
     }
@@ -94,9 +105,10 @@ pub(crate) async fn serve<S>(
     let session = match opened {
         Opened::Dialect(session) => session,
         // Boxed as well: other connections need less memory.
-        Opened::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, queue)).await,
+        Opened::SocketIo(opening) => return Box::pin(opening.serve(stream, read_ahead, queue, deflate)).await,
     };
-    let (socket, queue) = (connection::open(stream, read_ahead, limits.frame_bytes_max).await, Arc::clone(queue));
+    let socket = connection::open(stream, read_ahead, limits.frame_bytes_max, deflate).await;
+    let queue = Arc::clone(queue);
     let registered = &registration.queue;
     let why = connection::run(socket, session, queue, registered, &limits, Some(heartbeat), metrics).await;
     let queue = &registration.queue;
@@ -118,6 +130,7 @@ struct Upgraded<S> {
     opened: Opened,
     /// The client, if a proxy made the connection.
     client: Option<Source>,
+    deflate: Option<Agreed>,
 }
 
 /// How HTTP ends on a connection.
@@ -197,7 +210,7 @@ where
         let _ = timeout(limits.close_timeout, stream.shutdown()).await;
         return None;
     }
-    let Some((opening, client)) = opening.into_inner() else {
+    let Some(Opens { opening, client, deflate }) = opening.into_inner() else {
         let _ = timeout(limits.close_timeout, connection::shut_down_tcp(&mut stream)).await;
         return None;
     };
@@ -214,22 +227,22 @@ where
         Opening::SocketIo(opening) => Opened::SocketIo(opening),
     };
     // Copied, because it is mostly empty and would otherwise keep hyper's whole buffer alive.
-    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opened, client })
+    Some(Upgraded { stream, read_ahead: read_buf.to_vec(), opened, client, deflate })
 }
 
-/// The response to a request. Sets `opening` if a WebSocket follows, with the client of a proxy's connection.
+/// The response to a request. Sets `opens` if a WebSocket follows.
 async fn respond(
     site: &Site,
     shared: &Arc<Shared>,
     source: &Source,
     queue: &Queue,
     request: Request<Incoming>,
-    opening: &Lock<Option<(Opening, Option<Source>)>>,
+    opens: &Lock<Option<Opens>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
     let route = site.routes.iter().find(|(known, _)| *known == path).map(|(_, route)| route);
     let client = shared.guard.client(source.from(), request.headers()).filter(|_| !site.is_private);
-    let mut opens = None;
+    let mut opening = None;
     let visitor = client.as_ref().unwrap_or(source);
     let response = match (visitor.request(), route, &site.api) {
         (Err(too_much), ..) => {
@@ -249,12 +262,12 @@ async fn respond(
         (Ok(()), Some(Route::WebSocket(dialect)), _) => {
             let (response, grant) = open(&**dialect, &request, shared);
             let query = request.uri().query().map(str::to_owned);
-            opens = grant.map(|grant| Opening::Dialect(Arc::clone(dialect), query, grant));
+            opening = grant.map(|grant| Opening::Dialect(Arc::clone(dialect), query, grant));
             response
         }
         (Ok(()), Some(Route::SocketIo(endpoint)), _) => {
-            let (response, opening) = Box::pin(endpoint.respond(request, &shared.guard, visitor, queue)).await;
-            opens = opening.map(Opening::SocketIo);
+            let (response, socketio) = Box::pin(endpoint.respond(request, &shared.guard, visitor, queue)).await;
+            opening = socketio.map(Opening::SocketIo);
             response
         }
         // Boxed, because most connections never need this memory.
@@ -274,7 +287,8 @@ async fn respond(
     if response.status() == StatusCode::NOT_FOUND {
         shared.registry.metrics.refused.count("not-found");
     }
-    *opening.lock() = opens.map(|opening| (opening, client));
+    let deflate = response.extensions().get().copied();
+    *opens.lock() = opening.map(|opening| Opens { opening, client, deflate });
     Ok(response)
 }
 
@@ -288,7 +302,7 @@ fn open<B>(
     request: &Request<B>,
     shared: &Shared,
 ) -> (Response<Full<Bytes>>, Option<Grant>) {
-    let response = upgrade(dialect, request, shared.config.accept_subprotocol);
+    let response = upgrade(dialect, request, Negotiable::of(&shared.config));
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         shared.registry.metrics.refused.count("not-an-upgrade");
         return (response, None);
@@ -315,8 +329,8 @@ fn health(method: &Method, is_draining: bool) -> Response<Full<Bytes>> {
 }
 
 /// The response to a request at a dialect's path; 101 if it opens a WebSocket.
-fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>, accept_subprotocol: bool) -> Response<Full<Bytes>> {
-    match (handshake(request, accept_subprotocol), dialect.admit(request.uri().query())) {
+fn upgrade<B>(dialect: &dyn WebSocketDialect, request: &Request<B>, negotiable: Negotiable) -> Response<Full<Bytes>> {
+    match (handshake(request, negotiable), dialect.admit(request.uri().query())) {
         (response, Err(why)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             refuse(StatusCode::BAD_REQUEST, None, why)
         }

@@ -96,6 +96,8 @@ pub use pages::{PageSettings, SocketIoClient};
 pub use random::Randomness;
 pub use rate::Rate;
 pub use session::Heartbeat;
+use session::deflate::Codecs;
+pub use session::deflate::Deflate;
 use session::dialect::Dialect;
 use session::registry::{Registration, Registry};
 use site::{Site, Sites};
@@ -155,6 +157,7 @@ struct Shared {
     registry: Arc<Registry>,
     guard: Guard,
     cors: Cors,
+    codecs: Arc<Codecs>,
     /// The served dialects, added by [`Server::bind`], to count what they hold.
     dialects: Lock<Vec<Arc<dyn Dialect>>>,
     /// The address of each service by name, once all are open.
@@ -208,6 +211,7 @@ impl<N: Network> Server<N> {
             registry,
             guard,
             cors,
+            codecs: Arc::default(),
             dialects: Lock::default(),
             addresses: OnceLock::new(),
             turn: OnceLock::new(),

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use conformance::{Dialect, Selection, Target, Verdict};
 use server::net::Tokio;
-use server::{Access, ApiSettings, Config, DIALECTS, Listen, Server, Tls};
+use server::{Access, ApiSettings, Config, DIALECTS, Deflate, Listen, Server, Tls};
 
 use crate::mini::{self, Behaviour};
 use crate::{ask, ask_as, ask_at, dialect, text};
 
 /// Starts the reference server with all dialects, on free ports; it lives as long as the test's runtime.
 pub(crate) async fn server() -> Server<Tokio> {
+    server_with(None).await
+}
+
+async fn server_with(deflate: Option<Deflate>) -> Server<Tokio> {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listen = Listen::each(DIALECTS.iter().map(|entry| entry.name), |_| free);
-    let config = Config { listen, stun: Some(free), ..Config::default() };
+    let config = Config { listen, stun: Some(free), deflate, ..Config::default() };
     Server::bind(Tokio, config).await.expect("port 0 is free")
 }
 
@@ -29,13 +33,21 @@ pub(crate) async fn reference() -> SocketAddr {
 
 /// Every case that applies passes on the reference server in this dialect, and at least this many do.
 async fn all_pass(name: &str, at_least: usize) {
-    let server = server().await;
+    all_pass_with(name, at_least, None).await;
+}
+
+async fn all_pass_with(name: &str, at_least: usize, deflate: Option<Deflate>) {
+    let server = server_with(deflate).await;
     let url = server.url(name).expect("asked for");
     tokio::spawn(server.run());
     let report = ask_as(&dialect(name), &url, &[]).await.expect("it is there");
     assert!(report.passed(), "{}", text(&report));
     let asked = report.cases.iter().filter(|case| !matches!(case.verdict, Verdict::Unsupported { .. })).count();
     assert!(asked >= at_least, "{asked} cases asked\n{}", text(&report));
+    for slug in ["ws/deflate-parameters", "ws/deflate"] {
+        let is_asked = report.case(slug).expect("all are listed").verdict == Verdict::Pass;
+        assert_eq!(is_asked, deflate.is_some(), "{slug}\n{}", text(&report));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,6 +73,17 @@ async fn broadcast() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn call_over_socketio() {
     all_pass("call-socketio", 35).await;
+}
+
+/// The cases about compression are asked, and in the others browsers' handshakes offer it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relay_with_compression() {
+    all_pass_with("relay", 43, Some(Deflate::NoTakeover)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_with_compression_that_refers_to_earlier_messages() {
+    all_pass_with("call", 49, Some(Deflate::Takeover)).await;
 }
 
 /// Over TLS with a self-signed certificate, and with a token. The suite is given both, and the server requires the

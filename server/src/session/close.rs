@@ -21,6 +21,8 @@ pub(crate) enum Close {
     Binary,
     /// 1007: a text that is not UTF-8.
     NotUtf8,
+    /// 1007: a compressed message that cannot be decompressed.
+    NotDeflate,
     /// 1008: the peer reads more slowly than messages for it arrive.
     SlowConsumer,
     /// 1008: no first join in time.
@@ -56,6 +58,7 @@ impl Close {
             Self::Packet => (CloseCode::Protocol, "Not a packet, or out of turn"),
             Self::Binary => (CloseCode::Unsupported, "Binary frames are not supported"),
             Self::NotUtf8 => (CloseCode::Invalid, "Text is not UTF-8"),
+            Self::NotDeflate => (CloseCode::Invalid, "Message cannot be decompressed"),
             Self::SlowConsumer => (CloseCode::Policy, "Slow consumer"),
             Self::JoinTimeout => (CloseCode::Policy, "Join timeout"),
             Self::HeartbeatMissed => (CloseCode::Policy, "Heartbeat missed"),
@@ -85,6 +88,7 @@ impl Close {
             Self::Protocol => "protocol",
             Self::Binary => "binary",
             Self::NotUtf8 => "not-utf8",
+            Self::NotDeflate => "not-deflate",
             Self::SlowConsumer => "slow-consumer",
             Self::JoinTimeout => "join-timeout",
             Self::HeartbeatMissed => "heartbeat-missed",

@@ -22,9 +22,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::budget::Held;
 use super::close::Close;
+use super::deflate::{Agreed, Broken, Codecs, Deflated};
 use super::dialect::Session;
 use super::heartbeat::{Heartbeat, HeartbeatAction, HeartbeatState};
-use super::meter::Metered;
 use super::pressure::{self, Pressure};
 use super::queue::{Load, Queue};
 use crate::limits::Limits;
@@ -65,8 +65,13 @@ impl End {
 }
 
 /// The WebSocket on a stream whose upgrade was answered. `read_ahead` contains the bytes that arrived after the
-/// request. A frame or message longer than `frame_bytes_max` is an error.
-pub(crate) async fn open<S>(stream: S, read_ahead: Vec<u8>, frame_bytes_max: usize) -> WebSocketStream<Metered<S>>
+/// request. A frame or message longer than `frame_bytes_max` is an error. `deflate`: how messages are compressed.
+pub(crate) async fn open<S>(
+    stream: S,
+    mut read_ahead: Vec<u8>,
+    frame_bytes_max: usize,
+    deflate: Option<(Agreed, &Arc<Codecs>)>,
+) -> WebSocketStream<Deflated<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -77,7 +82,7 @@ where
         .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * frame_bytes_max)
         .max_frame_size(Some(frame_bytes_max))
         .max_message_size(Some(frame_bytes_max));
-    let stream = Metered::new(stream, &read_ahead);
+    let stream = Deflated::new(stream, &mut read_ahead, deflate, frame_bytes_max);
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }
 
@@ -88,7 +93,7 @@ where
 /// An `async fn` would store its arguments in addition to the connection made from them; this block stores only the
 /// connection.
 pub(crate) fn run<S>(
-    socket: WebSocketStream<Metered<S>>,
+    socket: WebSocketStream<Deflated<S>>,
     mut session: Box<dyn Session>,
     queue: Arc<Queue>,
     registered: &Queue,
@@ -140,7 +145,7 @@ where
 }
 
 struct Connection<S> {
-    socket: WebSocketStream<Metered<S>>,
+    socket: WebSocketStream<Deflated<S>>,
     /// What has arrived of the next message, and when it must be complete.
     unfinished: Held,
     unfinished_due: Option<Instant>,
@@ -259,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.held_up = None;
         let read = self.socket.poll_next_unpin(cx);
-        let meter = &mut self.socket.get_mut().meter;
+        let meter = &mut self.socket.get_mut().metered.meter;
         self.empty_fragments += meter.take_empty_fragments();
         if read.is_ready() {
             return read.map(Event::Read);
@@ -336,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 } else {
                     let message = self.batch.pop_front().expect("no ping is due, so the batch is not empty");
                     self.written.add(&message);
-                    message
+                    self.socket.get_mut().outgoing(message)
                 };
                 self.socket.start_send_unpin(message).map_err(|_| Event::WriteFailed)?;
                 self.unflushed = true;
@@ -383,6 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 while self.queue.take(Waker::noop(), &mut self.batch, &mut self.written).is_some() {
                     let Some(message) = self.batch.pop_front() else { break };
                     self.written.add(&message);
+                    let message = self.socket.get_mut().outgoing(message);
                     self.socket.feed(message).await?;
                 }
                 //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
@@ -402,7 +408,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 //# first by the server
                 self.socket.get_mut().shutdown().await?;
             } else {
-                shut_down_tcp(self.socket.get_mut()).await;
+                // What still arrives is not decompressed.
+                shut_down_tcp(&mut self.socket.get_mut().metered).await;
             }
             Ok::<_, Error>(())
         };
@@ -429,6 +436,10 @@ fn end_of(error: &Error) -> End {
         Error::Utf8(_) => End::Close(Close::NotUtf8),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
         Error::Protocol(_) => End::Close(Close::Protocol),
+        Error::Io(error) => {
+            let broken = error.get_ref().and_then(|error| error.downcast_ref::<Broken>());
+            broken.map_or(End::Lost, |broken| End::Close(broken.close()))
+        }
         _ => End::Lost,
     }
 }

@@ -9,14 +9,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes of a masked frame's header with the longest length.
-const HEADER_BYTES_MAX: usize = 14;
+use super::frame::Header;
 
 /// Follows the frames of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    header: [u8; HEADER_BYTES_MAX],
-    header_bytes: usize,
+    header: Header,
     /// Bytes of payload that the current frame still lacks.
     missing: u64,
     /// Whether the current message continues in another frame.
@@ -33,7 +31,7 @@ impl Meter {
 
     /// Whether a message or a frame has begun and is not complete.
     pub(crate) fn is_within_message(&self) -> bool {
-        self.header_bytes > 0 || self.has_more
+        self.header.is_begun() || self.has_more
     }
 
     /// The number of fragments without payload since the last call, each of which costs work but is no message.
@@ -46,57 +44,27 @@ impl Meter {
             if self.missing > 0 {
                 let count = usize::try_from(self.missing).map_or(bytes.len(), |missing| missing.min(bytes.len()));
                 self.missing -= count as u64;
-                if !self.is_control() {
+                if !self.header.is_control() {
                     self.unfinished += count;
                 }
                 bytes = &bytes[count..];
             } else {
-                self.header[self.header_bytes] = *first;
-                self.header_bytes += 1;
                 bytes = &bytes[1..];
-                match self.payload_bytes() {
-                    None => continue,
-                    Some(payload) => self.missing = payload,
-                }
-                self.empty_fragments += u32::from(self.missing == 0 && !self.is_final() && !self.is_control());
+                let Some(payload_bytes) = self.header.push(*first) else { continue };
+                self.missing = payload_bytes;
+                let is_fragment = !self.header.is_final() && !self.header.is_control();
+                self.empty_fragments += u32::from(is_fragment && payload_bytes == 0);
             }
             if self.missing == 0 {
-                self.header_bytes = 0;
-                if !self.is_control() {
-                    self.has_more = !self.is_final();
+                let header = std::mem::take(&mut self.header);
+                if !header.is_control() {
+                    self.has_more = !header.is_final();
                     if !self.has_more {
                         self.unfinished = 0;
                     }
                 }
             }
         }
-    }
-
-    fn is_final(&self) -> bool {
-        self.header[0] & 0x80 != 0
-    }
-
-    fn is_control(&self) -> bool {
-        self.header[0] & 0x08 != 0
-    }
-
-    /// The length of the frame's payload, once its header is complete.
-    fn payload_bytes(&self) -> Option<u64> {
-        let second = *self.header[..self.header_bytes].get(1)?;
-        let mask_bytes = usize::from(second >> 7) * 4;
-        let length_bytes = match second & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let length = self.header[..self.header_bytes].get(2..2 + length_bytes)?;
-        if self.header_bytes < 2 + length_bytes + mask_bytes {
-            return None;
-        }
-        Some(match length_bytes {
-            0 => u64::from(second & 0x7f),
-            _ => length.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
-        })
     }
 }
 

@@ -109,7 +109,7 @@ impl SocketIo {
             });
         }
         if over_websocket {
-            let response = handshake(&request, self.engine().accept_subprotocol);
+            let response = handshake(&request, self.engine().negotiable);
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Refusal::BadRequest);
             }

@@ -17,6 +17,7 @@ use crate::access::Grant;
 use crate::access::addresses::SessionSource;
 use crate::config::Config;
 use crate::cors::Cors;
+use crate::handshake::Negotiable;
 use crate::lock::Lock;
 use crate::net::Network;
 use crate::random::Random;
@@ -34,7 +35,7 @@ pub(crate) struct Engine {
     pub(crate) settings: SocketIoSettings,
     pub(crate) registry: Arc<Registry>,
     pub(super) cors: Cors,
-    pub(super) accept_subprotocol: bool,
+    pub(super) negotiable: Negotiable,
     /// One random stream for all endpoints, so that their ids are independent of each other.
     sids: Lock<Random>,
     spawn: Box<dyn Fn(Task) + Send + Sync>,
@@ -55,7 +56,7 @@ impl Engine {
             settings: config.socketio.clone(),
             registry,
             cors,
-            accept_subprotocol: config.accept_subprotocol,
+            negotiable: Negotiable::of(config),
             sids: Lock::new(sids),
             spawn: Box::new(move |task| net.spawn(task)),
         }

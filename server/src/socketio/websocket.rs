@@ -18,8 +18,8 @@ use crate::access::addresses::SessionSource;
 use crate::limits::Limits;
 use crate::session::close::Close;
 use crate::session::connection;
+use crate::session::deflate::{Agreed, Codecs, Deflated};
 use crate::session::dialect;
-use crate::session::meter::Metered;
 use crate::session::queue::Queue;
 
 /// A WebSocket that a request opens.
@@ -33,15 +33,20 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// Serves the WebSocket to its end. `queue` is the TCP connection's; it may request to close before there is a
-    /// session.
-    pub(crate) async fn serve<S>(self, stream: S, read_ahead: Vec<u8>, queue: &Queue)
-    where
+    /// session. `deflate`: how messages are compressed.
+    pub(crate) async fn serve<S>(
+        self,
+        stream: S,
+        read_ahead: Vec<u8>,
+        queue: &Queue,
+        deflate: Option<(Agreed, &Arc<Codecs>)>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let engine = self.endpoint.engine();
         let payload_bytes_max = engine.settings.payload_bytes_max;
         let limits = Limits { message_bytes_max: payload_bytes_max, ..(*engine.registry.limits()).clone() };
-        let mut socket = connection::open(stream, read_ahead, payload_bytes_max).await;
+        let mut socket = connection::open(stream, read_ahead, payload_bytes_max, deflate).await;
         let opened = match (self.probe, self.entering) {
             (Some(probe), _) => {
                 let upgraded = tokio::select! {
@@ -61,7 +66,7 @@ impl Opening {
             Err(close) => {
                 let farewell = async {
                     let _ = socket.close(Some(close.frame())).await;
-                    connection::shut_down_tcp(socket.get_mut()).await;
+                    connection::shut_down_tcp(&mut socket.get_mut().metered).await;
                 };
                 let _ = timeout(limits.close_timeout, farewell).await;
                 return;
@@ -85,7 +90,7 @@ impl Opening {
 }
 
 /// Awaits the probe, answers it, and awaits the upgrade packet. `None` if another packet arrives.
-async fn changed_over<S>(socket: &mut WebSocketStream<Metered<S>>, probe: Probe) -> Option<Arc<Session>>
+async fn changed_over<S>(socket: &mut WebSocketStream<Deflated<S>>, probe: Probe) -> Option<Arc<Session>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -101,7 +106,7 @@ where
 }
 
 /// The next text; `None` if something else arrives.
-async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<Metered<S>>) -> Option<String> {
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<Deflated<S>>) -> Option<String> {
     loop {
         match socket.next().await? {
             Ok(Message::Text(text)) => return Some(text.to_string()),

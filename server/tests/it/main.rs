@@ -9,6 +9,7 @@ mod call;
 mod call_socketio;
 mod client;
 mod clock;
+mod deflate;
 mod discovery;
 mod echo;
 mod faults;

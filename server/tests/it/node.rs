@@ -9,13 +9,16 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use server::Deflate;
+
 use crate::client::start_with;
 
 /// The scripts and what they need.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("package.json", include_str!("../node/package.json")),
     ("socketio.js", include_str!("../node/socketio.js")),
     ("mesh.js", include_str!("../node/mesh.js")),
+    ("deflate.js", include_str!("../node/deflate.js")),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,6 +42,44 @@ async fn ws_of_npm_works_with_mesh() {
     let output = node(folder, &["mesh.js", &format!("ws://{}", server.mesh)]);
     assert_eq!(said(&output), "mesh is well\n");
     server.empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ws_of_npm_exchanges_compressed_messages_whatever_it_offers() {
+    let Some(folder) = installed() else { return };
+    let no_takeover = [
+        "server_no_context_takeover; client_no_context_takeover",
+        "server_no_context_takeover; client_no_context_takeover",
+        "server_no_context_takeover; client_no_context_takeover",
+        "server_no_context_takeover; client_no_context_takeover",
+        "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9",
+        "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15",
+        "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9",
+    ];
+    let takeover = [
+        "server_max_window_bits=12; client_max_window_bits=12",
+        "server_no_context_takeover; client_no_context_takeover; client_max_window_bits=12",
+        "server_no_context_takeover; client_max_window_bits=12",
+        "client_no_context_takeover; server_max_window_bits=12; client_max_window_bits=12",
+        "server_max_window_bits=9; client_max_window_bits=9",
+        "server_max_window_bits=12; client_max_window_bits=12",
+        "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9; client_max_window_bits=9",
+    ];
+    for (deflate, expected) in [(Deflate::NoTakeover, no_takeover), (Deflate::Takeover, takeover)] {
+        let server = crate::deflate::serve(Some(deflate)).await;
+        let output = node(folder, &["deflate.js", &format!("ws://{}/echo", server.http)]);
+        let said = said(&output);
+        let agreed: Vec<_> = said.lines().filter_map(|line| line.split_once(": permessage-deflate; ")).collect();
+        assert_eq!(agreed.iter().map(|(_, agreed)| *agreed).collect::<Vec<_>>(), expected, "{said}");
+        assert!(
+            said.ends_with(
+                "1792 messages came back
+"
+            ),
+            "{said}"
+        );
+        server.empty().await;
+    }
 }
 
 /// The folder with the scripts and all they need, installed at the first call. None where it cannot be had.

@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, bail};
 use clap::builder::PossibleValuesParser;
 use server::socketio::SocketIoSettings;
 use server::{
-    Access, ApiSettings, Cidr, Config, DIALECTS, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen, PageSettings,
-    Rate, RelayAddress, STUN_PORT, SocketIoClient, Tls, TurnSettings, is_origin,
+    Access, ApiSettings, Cidr, Config, DIALECTS, Deflate, DialectEntry, HTTP_PORT, Heartbeat, Limits, Listen,
+    PageSettings, Rate, RelayAddress, STUN_PORT, SocketIoClient, Tls, TurnSettings, is_origin,
 };
 
 /// Maximum of every count: more is surely a mistake, and sums of counts cannot overflow.
@@ -199,6 +199,10 @@ pub(crate) struct Settings {
     /// one fails
     #[arg(long, env = "GLARE_ACCEPT_SUBPROTOCOL")]
     accept_subprotocol: bool,
+    /// Compress messages on WebSockets for clients that offer permessage-deflate (RFC 7692): with `no-takeover` each by
+    /// itself, with `takeover` by what the connection sent before, for up to 8 KiB of memory each [default: off]
+    #[arg(long, env = "GLARE_DEFLATE", value_name = "HOW")]
+    deflate: Option<Compression>,
     /// ICE server URLs in `/api/config` [default: this server's STUN and TURN]
     #[arg(long, env = "GLARE_ICE_URLS", value_name = "URL,…", value_delimiter = ',')]
     ice_urls: Vec<String>,
@@ -325,6 +329,21 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Compression {
+    NoTakeover,
+    Takeover,
+}
+
+impl From<Compression> for Deflate {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::NoTakeover => Self::NoTakeover,
+            Compression::Takeover => Self::Takeover,
+        }
+    }
+}
+
 /// Where the server takes orders for faults.
 pub(crate) struct FaultSettings {
     pub(crate) port: u16,
@@ -412,6 +431,7 @@ impl Settings {
             limits: self.limits()?,
             heartbeat: Heartbeat { interval: self.ping_interval, missed_max: self.missed_pongs_max },
             accept_subprotocol: self.accept_subprotocol,
+            deflate: self.deflate.map(Deflate::from),
             ..Config::default()
         })
     }

@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -207,6 +207,43 @@ fn memory_is_given_back_after_a_storm() {
         drop(storm);
     }
     wait_until("the memory is given back", || held() < 40_000);
+    assert!(server.interrupt());
+}
+
+#[test]
+fn nothing_is_kept_for_requests_whose_source_may_be_forged() {
+    let mut server = Server::start(&[&FREE[..], &["--dialects", "mesh", "--turn-users", "u:p"]].concat());
+    server.address("mesh  ws://");
+    server.address("stun  stun:");
+    let turn = server.line("turn  turn:").trim_end_matches("?transport=udp").to_owned();
+    server.line("ready");
+    let header = |kind: u16, length: u16, source: u32| {
+        let id = [&source.to_be_bytes()[..], b"from one"].concat();
+        [&kind.to_be_bytes()[..], &length.to_be_bytes(), &[0x21, 0x12, 0xa4, 0x42], &id].concat()
+    };
+    let ask = |source: u32| {
+        let [_, a, b, c] = source.to_be_bytes();
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 1 + a, b, c], 0))).expect("the loopback has all of these");
+        let binding = header(1, 0, source);
+        let allocate = [&header(3, 8, source)[..], &[0, 0x19, 0, 4, 17, 0, 0, 0]].concat();
+        for request in [binding, allocate] {
+            socket.send_to(&request, &turn).expect("sent");
+        }
+        // Now and then, so that the server does not fall behind and nothing is lost.
+        if source.is_multiple_of(32) {
+            socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+            for kind in [[1, 1], [1, 0x13]] {
+                let mut answer = [0; 500];
+                socket.recv(&mut answer).expect("an answer");
+                assert_eq!(answer[..2], kind);
+            }
+        }
+    };
+    (0..10_000).for_each(ask);
+    let before = resident_kib(&server);
+    (10_000..110_000).for_each(ask);
+    let kept = resident_kib(&server).saturating_sub(before);
+    assert!(kept < 3_000, "{kept} KiB, where 64 bytes for each request would be 12,500");
     assert!(server.interrupt());
 }
 

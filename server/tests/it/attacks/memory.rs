@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use server::Deflate;
+
 use super::{ATTACKER, NEVER, metric, two_can_talk};
 use crate::access::from;
 use crate::client::{Client, frame, start_with};
 use crate::clock::{hold, settle};
+use crate::deflate::{Raw, deflated};
 
 const MIB: usize = 1024 * 1024;
 
@@ -36,6 +39,27 @@ async fn unfinished_messages_have_a_budget_and_the_largest_are_shed() {
     two_can_talk(&server).await;
     member.hears_nothing().await;
     drop(attack);
+}
+
+#[tokio::test]
+async fn compressed_messages_are_decompressed_up_to_the_limit_and_no_further() {
+    let server = start_with(|config| {
+        config.deflate = Some(Deflate::NoTakeover);
+        config.limits.buffered_bytes_max = 32 * MIB;
+    })
+    .await;
+    let mut member = Client::join(&server, "r").await;
+    let bomb = frame(0xc1, &deflated(&vec![b' '; 64 * MIB]));
+    assert!(bomb.len() < MIB / 10);
+    for _ in 0..20 {
+        let mut client = Raw::offering_at(server.mesh, "/", "permessage-deflate").await;
+        client.send(&bomb).await;
+        assert_eq!(client.closed().await, 1009);
+        assert!(metric(&server, "glare_buffered_bytes").await <= MIB as u64);
+    }
+    two_can_talk(&server).await;
+    member.hears_nothing().await;
+    assert_eq!(metric(&server, r#"glare_websockets_closed_total{reason="too-large"}"#).await, 20);
 }
 
 #[tokio::test(start_paused = true)]
