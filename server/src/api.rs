@@ -1,8 +1,9 @@
 //! The HTTP endpoints beside `sender-viewer`: JSON for clients and operators.
 //!
-//! `dialects.md` §1 is the reference. Decisions on what it leaves open: a refusal has the form of a success with
-//! `"success":false`; a body over 4 KiB gets 413, one that does not arrive gets 408; the admin token protects only the
-//! kick, which is closed (403) if clients need tokens and there is no admin token; a token for one room shows only that room; HEAD is answered like GET.
+//! `docs/conformance/promises.md` says what they promise. Decisions on what it leaves open: a refusal has the form of a
+//! success with `"success":false`; a body over 4 KiB gets 413, one that does not arrive gets 408; the admin token protects
+//! only the kick, which is closed (403) if clients need tokens and there is no admin token; a token for one room shows only
+//! that room; HEAD is answered like GET.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

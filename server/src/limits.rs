@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::rate::Rate;
 
-/// The limits of `dialects.md`. Each bounds memory or time that a client could otherwise use without limit.
+/// Limits for clients. Each bounds memory or time that a client could otherwise use without limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum length of a text message, inclusive. Default: 262,144 bytes. `mesh` answers a longer one with an error.

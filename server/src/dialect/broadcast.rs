@@ -1,6 +1,6 @@
 //! The `broadcast` dialect: every client receives every offer and answer, including its sender.
 //!
-//! `dialects.md` §4 is the reference. Decisions on what it leaves open: an event with another name is ignored; one
+//! `docs/conformance/promises.md` says what the protocol is. Decisions on what it leaves open: an event with another name is ignored; one
 //! without arguments is relayed without arguments.
 
 use std::sync::{Arc, MutexGuard};

@@ -1,7 +1,6 @@
 //! The `call` dialect: named users call each other.
 //!
-//! `dialects.md` §3 and its section on session descriptions by name are the reference. Decisions on what they leave
-//! open:
+//! `docs/conformance/promises.md` says what the protocol is. Decisions on what it leaves open:
 //! - A message's form is checked before its effect: first its fields (`invalid-message`), then whether the client has joined
 //!   (`not-joined`), then whether the target is there (`user-not-found`), then the call (`busy`, `not-in-call`).
 //! - A user has at most one call, from its first ring on: a user that rings or is rung is `busy` for other callers, and

@@ -1,9 +1,6 @@
 //! Users and calls against an independent model: after each random action, every client's queue contains exactly what
 //! the model predicts, byte for byte.
 
-use std::collections::VecDeque;
-use std::task::Waker;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -11,7 +8,7 @@ use super::*;
 use crate::Limits;
 use crate::access::Grant;
 use crate::session::close::Close;
-use crate::session::queue::{Load, Queue};
+use crate::session::queue::Queue;
 
 const CLIENTS: usize = 4;
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "__proto__"];
@@ -44,7 +41,7 @@ fn action() -> impl Strategy<Value = (usize, Action)> {
     (0..CLIENTS, action)
 }
 
-/// What a reader of `dialects.md` would write: the names of clients, and a list of calls.
+/// What a reader of the promises would write: the names of clients, and a list of calls.
 #[derive(Default)]
 struct Model {
     ids: Vec<String>,
@@ -225,15 +222,12 @@ fn message(action: &Action) -> String {
 
 /// The messages queued since the last call; for an error, only its code.
 fn received(queue: &Queue) -> Vec<String> {
-    let (mut batch, mut written) = (VecDeque::new(), Load::default());
-    queue.take(Waker::noop(), &mut batch, &mut written);
-    batch.iter().for_each(|message| written.add(message));
-    queue.take(Waker::noop(), &mut VecDeque::new(), &mut written);
     let code = |text: &str| {
         let rest = text.strip_prefix(r#"{"type":"error","data":{"code":""#)?;
         rest.split_once('"').map(|(code, _)| code.to_owned())
     };
-    let texts = batch.iter().map(|message| message.to_text().expect("a text").to_owned());
+    let messages = queue.drained();
+    let texts = messages.iter().map(|message| message.to_text().expect("a text").to_owned());
     let texts = texts.map(|text| if text.starts_with("42") { in_envelope(&text) } else { text });
     texts.map(|text| code(&text).unwrap_or(text)).collect()
 }

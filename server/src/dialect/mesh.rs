@@ -1,6 +1,6 @@
 //! The `mesh` dialect: up to N peers in a room, each connected to each other one.
 //!
-//! `dialects.md` §2 is the reference. Decisions on what it leaves open:
+//! `docs/conformance/promises.md` says what the protocol is. Decisions on what it leaves open:
 //! - A message's fields are checked before its effect: first `roomId`, then `type`, then membership, then `to`.
 //! - `name` is optional: if it is not a string of 1–64 code points, it counts as absent, and the join succeeds.
 //! - Joining the same room again without a name keeps the name; with a name, it replaces it for clients that join

@@ -1,9 +1,7 @@
 //! The rooms against an independent model: after each random action, every client's queue contains exactly what the
 //! model predicts, byte for byte.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Waker;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -13,7 +11,7 @@ use proptest::sample::select;
 use super::*;
 use crate::Limits;
 use crate::access::Grant;
-use crate::session::queue::{Load, Queue};
+use crate::session::queue::Queue;
 
 const CLIENTS: usize = 5;
 const ROOMS: [&str; 3] = ["demo", "__proto__", "\\\"é"];
@@ -67,7 +65,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// What a reader of `dialects.md` would write: lists of members, and strings.
+/// What a reader of the promises would write: lists of members, and strings.
 #[derive(Default)]
 struct Model {
     ids: Vec<String>,
@@ -206,12 +204,7 @@ impl System {
     }
 
     fn received(&self, client: usize) -> Vec<String> {
-        let (mut batch, mut none) = (VecDeque::new(), Load::default());
-        self.clients[client].1.take(Waker::noop(), &mut batch, &mut none);
-        let mut written = Load::default();
-        batch.iter().for_each(|message| written.add(message));
-        self.clients[client].1.take(Waker::noop(), &mut VecDeque::new(), &mut written);
-        batch.iter().map(ToString::to_string).collect()
+        self.clients[client].1.drained().iter().map(ToString::to_string).collect()
     }
 }
 

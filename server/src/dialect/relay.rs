@@ -1,6 +1,6 @@
 //! The `relay` dialect: relays offers, answers and candidates between the clients of a room.
 //!
-//! `dialects.md` §5 is the reference. Decisions on what it leaves open:
+//! `docs/conformance/promises.md` says what the protocol is. Decisions on what it leaves open:
 //! - If a query has several `room` parameters, the first counts. Its name is compared exactly, `+` is a plus sign
 //!   (percent-decoding, not form decoding), and a `%` that two hexadecimal digits do not follow is kept.
 //! - A room name that is not UTF-8 after decoding is refused like one that is too long.

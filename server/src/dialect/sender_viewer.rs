@@ -1,6 +1,6 @@
 //! The `sender-viewer` dialect: one sender and one viewer per room.
 //!
-//! `dialects.md` §1 is the reference. Decisions on what it leaves open:
+//! `docs/conformance/promises.md` says what the protocol is. Decisions on what it leaves open:
 //! - A message's form is checked before its effect: first its fields (`invalid-message`), then whether the client has a role
 //!   (`not-joined`), then the direction (`not-allowed`), then the other side (`no-peer`). An offer or answer without `sdp`
 //!   and a candidate message without `candidate` are `invalid-message`.
@@ -304,13 +304,9 @@ mod model;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-    use std::task::Waker;
-
     use super::*;
     use crate::Limits;
     use crate::access::Grant;
-    use crate::session::queue::Load;
 
     fn connect(endpoint: &Arc<SenderViewer>) -> (Box<dyn Session>, Arc<Queue>) {
         let queue = Queue::alone(&Limits::default());
@@ -320,9 +316,8 @@ mod tests {
 
     /// The types of the messages queued since the last call.
     fn received_types(queue: &Queue) -> Vec<String> {
-        let mut batch = VecDeque::new();
-        queue.take(Waker::noop(), &mut batch, &mut Load::default());
-        let kinds = batch.iter().map(|message| {
+        let messages = queue.drained();
+        let kinds = messages.iter().map(|message| {
             let message: serde_json::Value = serde_json::from_str(message.to_text().expect("a text")).expect("JSON");
             message["type"].as_str().expect("a string").to_owned()
         });

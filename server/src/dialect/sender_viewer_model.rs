@@ -1,9 +1,8 @@
 //! The roles against an independent model: after each random action, every client's queue contains exactly what the
 //! model predicts, byte for byte, and `/api/status` shows the clients of the model.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::task::Waker;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +11,6 @@ use proptest::sample::select;
 use super::*;
 use crate::Limits;
 use crate::access::Grant;
-use crate::session::queue::Load;
 
 const CLIENTS: usize = 5;
 /// In the order of their names, as the status lists them.
@@ -200,12 +198,7 @@ impl System {
     }
 
     fn received(&self, client: usize) -> Vec<String> {
-        let mut batch = VecDeque::new();
-        self.clients[client].1.take(Waker::noop(), &mut batch, &mut Load::default());
-        let mut written = Load::default();
-        batch.iter().for_each(|message| written.add(message));
-        self.clients[client].1.take(Waker::noop(), &mut VecDeque::new(), &mut written);
-        batch.iter().map(ToString::to_string).collect()
+        self.clients[client].1.drained().iter().map(ToString::to_string).collect()
     }
 }
 

@@ -108,6 +108,16 @@ impl Queue {
         Arc::new(Self::new(limits, &Arc::new(Budget::new(usize::MAX))))
     }
 
+    /// Takes what is queued, as if it had been written.
+    #[cfg(test)]
+    pub(crate) fn drained(&self) -> VecDeque<Message> {
+        let (mut batch, mut written) = (VecDeque::new(), Load::default());
+        self.take(Waker::noop(), &mut batch, &mut written);
+        batch.iter().for_each(|message| written.add(message));
+        self.give_back(written);
+        batch
+    }
+
     /// Reports to a registry when the client has joined.
     pub(crate) fn registered(mut self, registry: Weak<Registry>, number: u64) -> Self {
         self.registration = (registry, number);
