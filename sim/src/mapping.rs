@@ -8,41 +8,45 @@ use std::str::FromStr;
 use serde::Serialize;
 
 /// An IP address and a port. RFC 8445 §4.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct TransportAddress(SocketAddr);
+///
+/// Most events of a run have two or three of them. A `SocketAddr` would take 32 bytes, for the flow and the scope of IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TransportAddress {
+    ip: IpAddr,
+    port: u16,
+}
 
 impl TransportAddress {
     /// The transport address of a port.
     pub fn new(ip: impl Into<IpAddr>, port: u16) -> Self {
-        Self(SocketAddr::new(ip.into(), port))
+        Self { ip: ip.into(), port }
     }
 
     /// A transport address of IPv4.
     pub const fn ipv4(ip: Ipv4Addr, port: u16) -> Self {
-        Self(SocketAddr::new(IpAddr::V4(ip), port))
+        Self { ip: IpAddr::V4(ip), port }
     }
 
     /// The IP address.
     pub const fn ip(&self) -> IpAddr {
-        self.0.ip()
+        self.ip
     }
 
     /// The port.
     pub const fn port(&self) -> u16 {
-        self.0.port()
+        self.port
     }
 
     /// Whether it is of IPv6.
     pub const fn is_ipv6(&self) -> bool {
-        self.0.is_ipv6()
+        self.ip.is_ipv6()
     }
 }
 
 /// An address of IPv4 hashes like its parts, so that the hash of a run does not depend on which families there are.
 impl Hash for TransportAddress {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.0 {
+        match SocketAddr::from(*self) {
             SocketAddr::V4(address) => address.hash(state),
             SocketAddr::V6(address) => address.hash(state),
         }
@@ -51,13 +55,19 @@ impl Hash for TransportAddress {
 
 impl fmt::Display for TransportAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        SocketAddr::from(*self).fmt(f)
+    }
+}
+
+impl Serialize for TransportAddress {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
 impl fmt::Debug for TransportAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        SocketAddr::from(*self).fmt(f)
     }
 }
 
@@ -65,19 +75,19 @@ impl FromStr for TransportAddress {
     type Err = AddrParseError;
 
     fn from_str(text: &str) -> Result<Self, AddrParseError> {
-        text.parse().map(Self)
+        text.parse().map(|address: SocketAddr| address.into())
     }
 }
 
 impl From<SocketAddr> for TransportAddress {
     fn from(address: SocketAddr) -> Self {
-        Self(address)
+        Self::new(address.ip(), address.port())
     }
 }
 
 impl From<TransportAddress> for SocketAddr {
     fn from(address: TransportAddress) -> Self {
-        address.0
+        Self::new(address.ip, address.port)
     }
 }
 
