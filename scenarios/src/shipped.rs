@@ -22,7 +22,7 @@ pub struct Shipped {
 impl Shipped {
     /// Whether a run of it takes so long that tests leave it out.
     pub fn is_slow(&self) -> bool {
-        self.name == "internet-1k"
+        ["internet-1k", "reconnect-storm-1k"].contains(&self.name)
     }
 
     /// Its path in the repository.
@@ -92,6 +92,7 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "signaling" / "partition-heal",
     "signaling" / "reconnect-backoff",
     "signaling" / "reconnect-storm-100",
+    "signaling" / "reconnect-storm-1k",
     "signaling" / "server-crash-restart",
     "signaling" / "server-graceful-restart",
     "nat" / "cgnat-double",
