@@ -18,8 +18,9 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the stack may check a pair before it gives the pair up, counting the checks that are dropped here: after 4 s
 /// if it is called for every new pair, after 20 s if nothing happens.
 pub(super) const CHECKS_MAX: u16 = 100;
-/// The number of pairs that are checked, far more than two clients with two candidates each have. RFC 8445 §6.1.2.5 asks
-/// for a limit. Without one, two NATs that map by port and filter nothing would make new pairs without end.
+/// The number of pairs of one base that are checked, far more than the candidates of a client. RFC 8445 §6.1.2.5 asks for a
+/// limit. Without one, two NATs that map by port and filter nothing would make new pairs without end. It is counted by base, so
+/// that those of relays, of which a client has three at each server over UDP, TCP and TLS, do not use up that of its socket.
 const PAIRS_MAX: usize = 20;
 /// The interval between the first checks of two pairs: Ta. RFC 8445 §14.2.
 const TA: Duration = Duration::from_millis(50);
@@ -149,7 +150,7 @@ impl Pacing {
                     if self.relays.get(&path.base).is_some_and(|begin| *begin > now) {
                         return false;
                     }
-                    if self.sent.len() >= PAIRS_MAX {
+                    if self.sent.keys().filter(|(base, ..)| *base == check.0).count() >= PAIRS_MAX {
                         return false;
                     }
                     if self.slot.is_some_and(|slot| slot > now) {
