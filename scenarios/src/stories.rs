@@ -52,6 +52,12 @@ pub struct StoryProfile {
     pub duration: Duration,
     /// Maximum time for which something is away, down or cut off.
     pub longest: Duration,
+    /// Whether actors with WebRTC send sound and picture. Without this and the next, nothing is drawn for it, so that bytes keep
+    /// their meaning.
+    pub media: bool,
+    /// Whether actors also reach TURN servers over TCP and TLS, where networks block more than UDP, and get their ICE servers from
+    /// the signaling server.
+    pub relays: bool,
     /// The worst links.
     pub link: WorstLink,
     /// How often each kind of trouble occurs, in proportion to the others. What is missing does not occur.
@@ -71,6 +77,8 @@ pub struct WorstLink {
     pub duplicate_ppm: u32,
     /// Maximum number of datagrams per million that later ones overtake.
     pub reorder_ppm: u32,
+    /// Whether packets are also lost in bursts, jitter has other distributions, and bandwidth is limited, with a queue.
+    pub shapes: bool,
 }
 
 macro_rules! troubles {
@@ -119,6 +127,9 @@ troubles! {
     TurnPowerCycle = "turn-power-cycle", "A machine with a TURN server loses power, and boots after a while.";
     Stall = "stall", "A server program stands still for a while.";
     ClockJump = "clock-jump", "The wall clock of a server program jumps.";
+    Move = "move", "An actor's machine moves to another network, and sometimes back after a while.";
+    Suspend = "suspend", "An actor's page stands still for a while; its machine does not.";
+    AddTrack = "add-track", "An actor adds sound or picture to its connections.";
 }
 
 impl fmt::Display for Trouble {
@@ -128,11 +139,12 @@ impl fmt::Display for Trouble {
 }
 
 /// The shipped profiles: name and text.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("roles", include_str!("../stories/roles.toml")),
     ("crowd", include_str!("../stories/crowd.toml")),
     ("calls", include_str!("../stories/calls.toml")),
     ("outages", include_str!("../stories/outages.toml")),
+    ("roaming", include_str!("../stories/roaming.toml")),
 ];
 
 impl StoryProfile {
@@ -190,6 +202,8 @@ impl StoryProfile {
         let calm = table.required::<Duration>("calm");
         let duration = table.required::<Duration>("duration");
         let longest = table.required::<Duration>("longest");
+        let mut is_on = |key| table.optional(key).is_some_and(|on: Lined<bool>| on.value);
+        let (media, relays) = (is_on("media"), is_on("relays"));
         let link = table.required::<WorstLink>("link");
         let weights = table.required::<Weights>("weights");
         table.finish();
@@ -239,6 +253,8 @@ impl StoryProfile {
             calm: calm.value,
             duration: duration.value,
             longest: longest.value,
+            media,
+            relays,
             link: link?.value,
             weights: weights.value.0,
             text: text.to_owned(),
@@ -280,6 +296,7 @@ impl Read for WorstLink {
         let jitter = table.required::<Duration>("jitter");
         let mut share = |key| table.required::<Ppm>(key);
         let (loss, duplicate, reorder) = (share("loss"), share("duplicate"), share("reorder"));
+        let shapes = table.optional("shapes").is_some_and(|shapes| shapes.value);
         table.finish();
         let loss = loss?;
         if loss.value.0 > LOSS_PPM_MAX {
@@ -290,6 +307,7 @@ impl Read for WorstLink {
             loss_ppm: loss.value.0,
             duplicate_ppm: duplicate?.value.0,
             reorder_ppm: reorder?.value.0,
+            shapes,
         })
     }
 }

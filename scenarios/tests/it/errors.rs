@@ -888,7 +888,7 @@ fn names_that_are_not_shipped() {
     let shipped = format!("(shipped: {}{more})", names[..names.len().min(32)].join(", "));
     for (name, near) in [
         ("mesh-4", "; did you mean `mesh-3` or `mesh-6`?"),
-        ("nat-reboot", "; did you mean `nat-reboot-mid-call`?"),
+        ("nat-reboot", "; did you mean `nat-reboot-during-ice-restart` or `nat-reboot-mid-call`?"),
         ("zzz", ""),
     ] {
         load_says(

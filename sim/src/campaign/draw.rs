@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use scenarios::{
-    Dependence, FilterState, Hairpinning, Jitter, Link, NatBehavior, OneWay, Pooling, PortAllocation, Unsolicited,
-    WorstLink,
+    Dependence, FilterState, GilbertElliott, Hairpinning, Jitter, Link, NatBehavior, OneWay, Pooling, PortAllocation,
+    Queue, Unsolicited, WorstLink,
 };
 
 /// A source of numbers whose results depend only on its bytes.
@@ -62,6 +62,8 @@ impl<'a> Draw<'a> {
             loss_ppm: rate(worst.loss_ppm.into()) as u32,
             duplicate_ppm: rate(worst.duplicate_ppm.into()) as u32,
             reorder_ppm: rate(worst.reorder_ppm.into()) as u32,
+            // Half of the stories have none, as with the others.
+            shapes: worst.shapes && self.coin(),
         }
     }
 
@@ -74,7 +76,33 @@ impl<'a> Draw<'a> {
         let duplicate_ppm = rate(worst.duplicate_ppm.into()) as u32;
         let reorder_ppm = rate(worst.reorder_ppm.into()) as u32;
         let worse = |way: OneWay| OneWay { latency, jitter, loss_ppm, duplicate_ppm, reorder_ppm, ..way };
-        Link { up: worse(base.up), down: worse(base.down) }
+        let link = Link { up: worse(base.up), down: worse(base.down) };
+        if worst.shapes { Link { up: self.shape(link.up), down: self.shape(link.down) } } else { link }
+    }
+
+    /// A direction of a link with some of what cannot be said by rates alone.
+    fn shape(&mut self, way: OneWay) -> OneWay {
+        // Files have whole milliseconds, at least one.
+        let part = |parts: u32| Duration::from_millis((way.jitter.usual_max() / parts).as_millis().max(1) as u64);
+        let jitter = match self.below(3) {
+            1 => Jitter::Normal { mean: part(4), deviation: part(4) },
+            2 => Jitter::Pareto { mean: part(8) },
+            _ => way.jitter,
+        };
+        let burst_loss = (self.below(4) == 1).then(|| GilbertElliott {
+            p_ppm: 1 + self.below(10_000) as u32,
+            r_ppm: 200_000 + self.below(600_000) as u32,
+            h_ppm: self.below(500_000) as u32,
+            k_ppm: 1_000_000,
+        });
+        let (bandwidth_bps, queue) = match self.below(4) {
+            1 => {
+                let bits = 500_000 + self.below(5_000_000) / 1_000 * 1_000;
+                (Some(bits), Queue::Time(Duration::from_millis(50 + self.below(950))))
+            }
+            _ => (way.bandwidth_bps, way.queue),
+        };
+        OneWay { jitter, burst_loss, bandwidth_bps, queue, ..way }
     }
 
     /// Any behaviour that keeps a mapping for at least the interval of ICE's keep-alives. It may block UDP.

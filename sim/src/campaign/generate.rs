@@ -7,9 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use scenarios::{
     Action, Actor, ActorIndex, Builder, Command, Framing, IceServerIndex, IceTransportPolicy, Machine, MachineAction,
-    MediaKind, NatReboot, NetworkAction, NetworkIndex, Role, Scenario, StoryProfile, Trouble, TurnCredential,
-    TurnServer, WorldAction, WorstLink,
+    MediaKind, Move, NatReboot, NetworkAction, NetworkIndex, Role, Scenario, StoryProfile, Tracks, Trouble,
+    TurnCredential, TurnServer, WorldAction, WorstLink,
 };
+
+use server::STUN_PORT;
 
 use super::draw::Draw;
 use super::shrink::edit::without_chance;
@@ -79,6 +81,11 @@ fn can_offer(actor: &Actor) -> bool {
     actor.webrtc && !matches!(actor.plays, Role::Sender | Role::Viewer)
 }
 
+/// Whether an actor sends a track of a kind from the start.
+fn sends(actor: &Actor, kind: MediaKind) -> bool {
+    actor.media.as_ref().is_some_and(|tracks| tracks.has(kind))
+}
+
 /// The pairs that meet and cannot connect, even through a TURN server if there is one.
 fn unconnected(scenario: &Scenario) -> Vec<(ActorIndex, ActorIndex)> {
     let actors = || (0..scenario.actors.len()).map(ActorIndex);
@@ -118,7 +125,10 @@ impl Generator<'_> {
         let cascade = count > 1 && self.draw.coin();
         for number in 0..count {
             let behind = (cascade && number == count - 1).then_some(0);
-            let nat = self.draw.nat();
+            let mut nat = self.draw.nat();
+            if self.profile.relays && nat.udp_blocked && self.draw.coin() {
+                nat.tcp_ports_blocked = vec![STUN_PORT];
+            }
             self.builder = self.builder.clone().network(behind, nat);
         }
     }
@@ -146,6 +156,15 @@ impl Generator<'_> {
             });
             let actor = self.builder.scenario.actors.last_mut().expect("it was added");
             actor.link = self.draw.link(actor.link, &self.worst);
+            if self.profile.media && webrtc {
+                let kinds: &[_] = match self.draw.below(4) {
+                    1 => &[MediaKind::Audio],
+                    2 => &[MediaKind::Video],
+                    3 => &[MediaKind::Audio, MediaKind::Video],
+                    _ => &[],
+                };
+                actor.media = (!kinds.is_empty()).then(|| Tracks { kinds: kinds.to_vec(), ..Tracks::default() });
+            }
         }
     }
 
@@ -182,8 +201,11 @@ impl Generator<'_> {
             Trouble::Accept => return self.add_user(at, Command::Accept),
             Trouble::Reject => return self.add_user(at, Command::Reject),
             Trouble::Media => {
-                let media = Command::Media(self.draw.pick(&[MediaKind::Audio, MediaKind::Video]), self.draw.coin());
-                return self.add_user(at, media);
+                let (kind, on) = (self.draw.pick(&[MediaKind::Audio, MediaKind::Video]), self.draw.coin());
+                return match self.profile.media {
+                    false => self.add_user(at, Command::Media(kind, on)),
+                    true => self.add_command(at, Command::Media(kind, on), |actor| sends(actor, kind)),
+                };
             }
             Trouble::IceRestart => return self.add_pair(at, Command::IceRestart, can_offer),
             Trouble::Hangup => {
@@ -208,6 +230,10 @@ impl Generator<'_> {
                 }
                 return;
             }
+            Trouble::AddTrack => {
+                let kind = self.draw.pick(&[MediaKind::Audio, MediaKind::Video]);
+                return self.add_command(at, Command::AddTrack(kind), |actor| actor.webrtc && !sends(actor, kind));
+            }
             Trouble::Stall => {
                 let span = self.span();
                 return self.machine(at, Machine::Server, MachineAction::Stall(span));
@@ -230,6 +256,12 @@ impl Generator<'_> {
             Trouble::Drop => self.command(at, actor, Command::Drop),
             Trouble::PowerCycle => self.add_power_cycle(at, machine),
             Trouble::PowerLoss => self.machine(at, machine, MachineAction::PowerLoss),
+            Trouble::Move => self.add_move(at, actor),
+            Trouble::Suspend => {
+                let back = at + self.span();
+                self.command(at, actor, Command::Suspend);
+                self.command(back, actor, Command::Resume);
+            }
             Trouble::Link => {
                 let before = self.builder.scenario.link(machine);
                 let back = at + self.span();
@@ -240,6 +272,28 @@ impl Generator<'_> {
                 }
             }
             _ => self.command(at, actor, Command::Say(format!("said at {} ms", at.as_millis()))),
+        }
+    }
+
+    /// Moves an actor to another network, and in half of the cases back.
+    fn add_move(&mut self, at: Duration, actor: ActorIndex) {
+        let networks = self.builder.scenario.networks.len();
+        let home = self.builder.scenario.actors[actor].clone();
+        let to = Some(self.draw.index(networks + 1)).filter(|network| *network < networks).map(NetworkIndex);
+        let last = 10 + actor.0 as u8;
+        let address = match to {
+            None => Ipv4Addr::new(203, 0, 113, last),
+            Some(network) => Ipv4Addr::new(192, 168, network.0 as u8 + 1, last),
+        };
+        let link = self.draw.link(home.link, &self.worst);
+        let back = self.draw.coin().then(|| at + self.span());
+        if to == home.network {
+            return;
+        }
+        self.machine(at, Machine::Actor(actor), MachineAction::Move(Move { network: to, address, link }));
+        if let Some(back) = back {
+            let home = Move { network: home.network, address: home.address, link: home.link };
+            self.machine(back, Machine::Actor(actor), MachineAction::Move(home));
         }
     }
 
@@ -322,31 +376,48 @@ impl Generator<'_> {
 
     /// Adds a command to a user, if there are users.
     fn add_user(&mut self, at: Duration, command: Command) {
-        let users = self.those(|actor| actor.plays == Role::User);
-        if !users.is_empty() {
-            let user = self.draw.pick(&users);
-            self.command(at, user, command);
+        self.add_command(at, command, |actor| actor.plays == Role::User);
+    }
+
+    /// Adds a command to an actor that fulfils `can`, if there is one.
+    fn add_command(&mut self, at: Duration, command: Command, can: impl Fn(&Actor) -> bool) {
+        let able = self.those(can);
+        if !able.is_empty() {
+            let actor = self.draw.pick(&able);
+            self.command(at, actor, command);
         }
     }
 
     /// Adds a TURN server to half of the stories, on the server's machine or on its own. Some actors then use relayed
     /// candidates only, or have a wrong credential.
     fn add_turn(&mut self) {
-        match self.draw.below(4) {
-            2 => self.builder.scenario.server.turn = Some(TurnServer::default()),
+        let place = self.draw.below(4);
+        let mut turn = TurnServer::default();
+        if self.profile.relays {
+            // Only a machine of its own has TLS.
+            (turn.tcp, turn.tls) = (self.draw.coin(), self.draw.coin() && place == 3);
+            for index in 0..self.builder.scenario.actors.len() {
+                self.builder.scenario.actors[index].ice_from_config = self.draw.below(4) == 1;
+            }
+        }
+        match place {
+            2 => self.builder.scenario.server.turn = Some(turn),
             3 => {
-                self.builder = self.builder.clone().ice_server(Some(TurnServer::default()));
-                for actor in &mut self.builder.scenario.actors {
+                self.builder = self.builder.clone().ice_server(Some(turn));
+                let named = self.builder.scenario.actors.iter_mut().filter(|actor| !actor.ice_from_config);
+                for actor in named {
                     actor.ice_servers.push(Machine::IceServer(IceServerIndex(0)));
                 }
             }
             _ => return,
         }
         for index in 0..self.builder.scenario.actors.len() {
-            if self.draw.below(6) == 1 {
+            let from_config = self.builder.scenario.actors[index].ice_from_config;
+            // What the signaling server lists has only its own TURN server, and always the right credential.
+            if self.draw.below(6) == 1 && (!from_config || place == 2) {
                 self.builder.scenario.actors[index].ice_transport_policy = IceTransportPolicy::Relay;
             }
-            if self.draw.below(16) == 1 {
+            if self.draw.below(16) == 1 && !from_config {
                 self.builder.scenario.actors[index].turn_credential = TurnCredential::Wrong;
             }
         }

@@ -25,7 +25,7 @@ pub fn adapted(profile: &StoryProfile, target: &Target) -> Result<StoryProfile, 
     let mut adapted = profile.clone();
     adapted.weights.retain(|trouble, _| match trouble {
         Trouble::Stall | Trouble::ClockJump => target.program.is_some(),
-        Trouble::IceRestart | Trouble::Offer => profile.webrtc,
+        Trouble::IceRestart | Trouble::Offer | Trouble::AddTrack => profile.webrtc,
         _ => true,
     });
     let Some(name) = &target.dialect else { return Ok(adapted) };
@@ -65,6 +65,10 @@ fn members_max(spoken: &Spoken) -> Option<usize> {
 /// Puts a scenario before a target: sets the server, and takes away what the dialect lacks.
 pub(crate) fn put(scenario: &mut Scenario, target: &Target) {
     scenario.server.program.clone_from(&target.program);
+    if target.program.is_some() {
+        // A program need not have `/api/config`.
+        scenario.actors.iter_mut().for_each(|actor| actor.ice_from_config = false);
+    }
     let Some(name) = &target.dialect else { return };
     scenario.server.dialect = Some(name.clone());
     let spoken = Spoken::load(name).expect("the profile was adapted to it");

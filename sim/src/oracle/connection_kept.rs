@@ -118,6 +118,7 @@ pub(crate) fn has_poor_link(actors: &[ActorIndex], cx: &OracleCx<'_>) -> bool {
     let later = scenario.steps.iter().filter_map(|step| match &step.action {
         Action::Machine(Machine::Server, MachineAction::Link(link)) => Some(link),
         Action::Machine(Machine::Actor(actor), MachineAction::Link(link)) if actors.contains(actor) => Some(link),
+        Action::Machine(Machine::Actor(actor), MachineAction::Move(to)) if actors.contains(actor) => Some(&to.link),
         Action::Network(_, NetworkAction::Link(link)) => Some(link),
         _ => None,
     });

@@ -45,7 +45,7 @@ struct Play {
     #[arg(long, value_name = "N", value_parser = minutes)]
     minutes: Option<std::time::Duration>,
     /// What stories may contain: a shipped story profile's name, or a TOML file; may be repeated, and seeds take them in
-    /// turn [default: roles, crowd, calls and outages; with --dialect, --server or --mutant one that fits]
+    /// turn [default: roles, crowd, calls, outages and roaming; with --dialect, --server or --mutant one that fits]
     #[arg(long = "profile", value_name = "NAME|FILE")]
     profiles: Vec<String>,
     /// Dialect that all actors speak: a shipped dialect's name, or a TOML file [default: that of each actor's role]
