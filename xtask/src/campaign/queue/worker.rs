@@ -12,7 +12,7 @@ use async_nats::jetstream::{AckKind, Context, Message};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use reports::campaign::{Plan, counted};
-use tokio::sync::oneshot;
+use tokio::sync::{RwLock, oneshot};
 
 use super::link::{ACK_WAIT, Address, Link, PAUSE, Trouble, in_words, publish};
 use super::play::subject_of_results;
@@ -142,6 +142,7 @@ async fn ask(
         to_play,
         setups: RefCell::default(),
         said: RefCell::default(),
+        place: RwLock::new(()),
         worked: RefCell::new(crate::now()),
     };
     let slots = (0..=jobs).map(|_| desk.slot());
@@ -157,6 +158,9 @@ struct Desk<'a> {
     setups: RefCell<BTreeMap<String, Result<Arc<Setup>, String>>>,
     /// What was said once.
     said: RefCell<BTreeSet<String>>,
+    /// Work that is played alone has this worker for itself. So what ends the worker meanwhile is that story, or somebody
+    /// outside, and no other story is suspected.
+    place: RwLock<()>,
     /// When there was work.
     worked: RefCell<Instant>,
 }
@@ -230,19 +234,25 @@ impl Desk<'_> {
             (link.context().clone(), link.payload_max())
         };
         work.alone |= message.info().is_ok_and(|info| info.delivered > DELIVERIES_MAX);
-        match work.stories.as_slice() {
-            [story] if work.alone => {
-                let begun = Results { twice: work.twice, stories: Vec::new(), begun: Some(story.id) };
-                let json = serde_json::to_vec(&begun).expect("results have a JSON form");
-                store(&context, &work.campaign, json).await?;
+        if work.alone && work.stories.len() > 1 {
+            for single in work.divided() {
+                publish(&context, &single).await?;
             }
-            _ if work.alone => {
-                for single in work.divided() {
-                    publish(&context, &single).await?;
-                }
-                return message.ack().await.map_err(|error| in_words(&*error));
-            }
-            _ => {}
+            return message.ack().await.map_err(|error| in_words(&*error));
+        }
+        // Held to the end.
+        let mut places = (None, None);
+        let mut place = async || match work.alone {
+            true => places.0 = Some(self.place.write().await),
+            false => places.1 = Some(self.place.read().await),
+        };
+        while tokio::time::timeout(ACK_WAIT / 4, place()).await.is_err() {
+            drop(message.ack_with(AckKind::Progress).await);
+        }
+        if let ([story], true) = (work.stories.as_slice(), work.alone) {
+            let begun = Results { twice: work.twice, stories: Vec::new(), begun: Some(story.id) };
+            let json = serde_json::to_vec(&begun).expect("results have a JSON form");
+            store(&context, &work.campaign, json).await?;
         }
         let (campaign, twice) = (work.campaign.clone(), work.twice);
         let (done, mut results) = oneshot::channel();
