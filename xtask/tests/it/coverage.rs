@@ -10,7 +10,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Folders, and the share of their code regions that the corpus reaches, in percent. Raise a figure when it has grown.
-const REACHED: [(&str, f64); 3] = [("server/src", 0.0), ("sim/src/fabric/nat", 0.0), ("sim/src/peer/negotiation", 0.0)];
+const REACHED: [(&str, f64); 3] =
+    [("server/src", 48.0), ("sim/src/fabric/nat", 83.5), ("sim/src/peer/negotiation", 65.0)];
 
 #[test]
 #[ignore = "builds the simulator once more, with counters in its code"]
@@ -56,6 +57,11 @@ fn instrumented(dir: &Path) -> PathBuf {
     build.args(["build", "--workspace", "--example", "run_one", "--locked", "--message-format", "json"]);
     // Build scripts and macros count, too, and would leave their counts in the current folder.
     build.env("LLVM_PROFILE_FILE", dir.join("build-%p")).env("RUSTC_WORKSPACE_WRAPPER", &wrapper);
+    // Cargo has set these for this test. Some build scripts depend on them, and would run again.
+    let of_this_crate = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in std::env::vars().map(|(name, _)| name).filter(|name| of_this_crate(name)) {
+        build.env_remove(name);
+    }
     let messages = run(build.current_dir(root()));
     let executable = messages.lines().rev().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
