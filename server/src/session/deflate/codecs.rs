@@ -145,7 +145,7 @@ fn inflated(inflater: &mut Decompress, data: &[u8], before: &[u8], bytes_max: us
                 last_blocks += 1;
                 inflater.reset(false);
                 let window_bytes = 1 << WINDOW_BITS_MAX;
-                let known = [&before[..], &message].concat();
+                let known = [before, &message].concat();
                 remember(inflater, &known[known.len().saturating_sub(window_bytes)..])?;
             }
             // All that was there is written.
