@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::event::node::{Node, NodeId, NodeKind};
-use crate::event::relay::ServerDatagram;
+use crate::event::relay::{PeerDatagram, ServerDatagram};
 use crate::event::what::{Event, What};
 
 /// Everything that happened in a run.
@@ -24,6 +24,8 @@ pub struct Record {
     pub server_datagrams: Vec<ServerDatagram>,
     /// The nodes that run programs of others, and the most threads that each was seen to have.
     pub threads: BTreeMap<NodeId, usize>,
+    /// What the other machines have sent and received of data and of answers to connectivity checks, in order.
+    pub peer_datagrams: Vec<PeerDatagram>,
 }
 
 impl Record {
@@ -112,6 +114,11 @@ impl Recorder {
         let mut record = self.lock();
         let most = record.threads.entry(node).or_default();
         *most = count.max(*most);
+    }
+
+    /// Keeps what a datagram between peers is.
+    pub(crate) fn keep_of_peer(&self, datagram: PeerDatagram) {
+        self.lock().peer_datagrams.push(datagram);
     }
 
     /// The name of a node.

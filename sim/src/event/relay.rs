@@ -1,4 +1,5 @@
-//! The datagrams of STUN and TURN servers, as far as their bytes tell without a key. RFC 8489, RFC 8656.
+//! The datagrams of STUN and TURN servers, as far as their bytes tell without a key. RFC 8489, RFC 8656. Of those between peers,
+//! what the consent to send depends on.
 //!
 //! They are beside the events, not among them: each belongs to the event of a packet, whose hash covers its bytes.
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 use server::STUN_PORT;
 
 use crate::event::node::NodeId;
-use crate::event::packet::TransportAddress;
+use crate::event::packet::{PacketId, TransportAddress};
 
 /// Size of a STUN header, bytes, and the magic cookie in it. RFC 8489 §5.
 const HEADER_BYTES: usize = 20;
@@ -78,6 +79,37 @@ pub struct StunMessage {
     pub lifetime: Option<u32>,
     /// Whether REQUESTED-ADDRESS-FAMILY asks for IPv6, if there is one.
     pub wants_ipv6: Option<bool>,
+}
+
+/// A datagram of a machine without a STUN or TURN server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerDatagram {
+    /// The packet. A duplicate has the number of the original.
+    pub packet: PacketId,
+    /// What it is.
+    pub kind: PeerDatagramKind,
+}
+
+/// What is kept of the datagrams between peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerDatagramKind {
+    /// A machine received a success response to a Binding request.
+    Answer,
+    /// A machine sent DTLS, SRTP or SRTCP.
+    Data,
+}
+
+impl PeerDatagram {
+    /// What a datagram is by its first bytes (RFC 7983 §7); `None` if it is nothing that is kept. ChannelData is not, because it
+    /// goes to a TURN server.
+    pub(crate) fn of(packet: PacketId, is_sent: bool, bytes: &[u8]) -> Option<Self> {
+        let kind = match (is_sent, bytes) {
+            (false, [1, 1, ..]) => PeerDatagramKind::Answer,
+            (true, [20..=63 | 128..=191, ..]) => PeerDatagramKind::Data,
+            _ => return None,
+        };
+        Some(Self { packet, kind })
+    }
 }
 
 impl ServerDatagram {

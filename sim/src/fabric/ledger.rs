@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::event::relay::{Content, ServerDatagram};
+use crate::event::relay::{Content, PeerDatagram, ServerDatagram};
 use crate::event::{Drop, NatEvent, NodeId, PacketEvent, PacketId, Recorder, Refusal, What};
 use crate::fabric::packet::{Body, Packet};
 
@@ -90,13 +90,15 @@ impl Ledger {
         self.recorder.write_at(now, node, What::Nat(event));
     }
 
-    /// Keeps a datagram that a watched machine has sent or received.
+    /// Keeps a datagram that a watched machine has sent or received, and of others' what it is.
     fn keep(&self, node: NodeId, is_sent: bool, packet: &Packet, at: Duration) {
         let Body::Udp(payload) = &packet.body else { return };
         if self.servers.contains(&node) {
             let (local, remote) = if is_sent { (packet.src, packet.dst) } else { (packet.dst, packet.src) };
             let content = Content::read(payload);
             self.recorder.keep(|event| ServerDatagram { at, node, event, is_sent, local, remote, content });
+        } else if let Some(datagram) = PeerDatagram::of(packet.id, is_sent, payload) {
+            self.recorder.keep_of_peer(datagram);
         }
     }
 

@@ -83,6 +83,7 @@ oracles! {
     best_path_chosen::BestPathChosen,
     connection_kept::ConnectionKept,
     connection_ended::ConnectionEnded,
+    consent_honoured::ConsentHonoured,
     tracks_arrive::TracksArrive,
     media_flows::MediaFlows,
     nothing_leaked::NothingLeaked,

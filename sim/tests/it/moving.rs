@@ -152,3 +152,54 @@ fn a_server_may_drop_who_is_suspended() {
     let accused: Vec<_> = violations.iter().filter(|found| found.oracle == "signaling-kept").collect();
     assert!(accused.is_empty(), "{accused:?}");
 }
+
+/// Half a minute after the last answer, the driver of a stack that goes on is told by an oracle.
+#[test]
+fn consent_honoured_sees_data_after_the_last_answer_and_a_client_that_does_not_say_so() {
+    let cut = "[[step]]\nat = \"2s\"\ndo = \"partition\"\nfrom = [\"ana\", \"ben\"]\nto = \"server\"\n\
+               [[step]]\nat = \"40s\"\ndo = \"partition\"\nfrom = \"ana\"\nto = \"ben\"\none-way = true\n";
+    let played = play(&story(90, cut));
+    let judged = |record: &sim::event::Record| {
+        let (violations, _) = sim::oracle::judge(&played.scenario, record);
+        let of_consent = violations.into_iter().filter(|found| found.oracle == "consent-honoured");
+        of_consent.map(|found| found.message).collect::<Vec<_>>()
+    };
+    assert_eq!(judged(&played.record), Vec::<String>::new());
+
+    // She says nothing.
+    let mut record = played.record.clone();
+    let is_said = |what: &What| matches!(what, What::Peer(PeerEvent { change: PeerChange::ConsentExpired, .. }));
+    record.events.retain(|event| !is_said(&event.what));
+    let found = judged(&record);
+    assert!(found.iter().any(|message| message.starts_with("ana has not said that it has no consent")), "{found:?}");
+
+    // A check of hers, after the end of her consent, was data instead.
+    let mut record = played.record.clone();
+    let said = record.events.iter().position(|event| is_said(&event.what)).expect("she says so");
+    let data_of = |kept: &sim::event::relay::PeerDatagram| kept.kind == sim::event::relay::PeerDatagramKind::Data;
+    let to_ben = record.events.iter().rev().find_map(|event| match event.what {
+        What::Packet(PacketEvent::Sent(view)) if is_ana(&played, event) => {
+            record.peer_datagrams.iter().any(|kept| data_of(kept) && kept.packet == view.packet).then_some(view.dst)
+        }
+        _ => None,
+    });
+    let late = record.events[said..].iter().find_map(|event| match event.what {
+        What::Packet(PacketEvent::Sent(view)) if is_ana(&played, event) && Some(view.dst) == to_ben => {
+            Some(view.packet)
+        }
+        _ => None,
+    });
+    let late = late.expect("she goes on to check");
+    let kept = sim::event::relay::PeerDatagram { packet: late, kind: sim::event::relay::PeerDatagramKind::Data };
+    // They are in the order of the events.
+    let position = |record: &sim::event::Record, packet| {
+        record.events.iter().position(|event| {
+            matches!(event.what, What::Packet(PacketEvent::Sent(view) | PacketEvent::Delivered(view)) if view.packet == packet)
+        })
+    };
+    let at = position(&record, late);
+    let place = record.peer_datagrams.partition_point(|kept| position(&played.record, kept.packet) < at);
+    record.peer_datagrams.insert(place, kept);
+    let found = judged(&record);
+    assert!(found.iter().any(|message| message.starts_with("ana sent data to")), "{found:?}");
+}

@@ -250,18 +250,27 @@ impl Connection {
     /// Collects everything that the stack sends and reports, and sets the time of its next call. The grid for the
     /// timers of a quiet connection begins at `epoch`.
     pub(super) fn drain(&mut self, epoch: Instant, now: Instant, out: &mut Vec<Output>) {
+        // A client that was suspended for a long time has lost its consent before it sends anything.
+        self.check_consent(now, out);
         self.media.on_time(now, |change| out.push(Output::Change(change)));
         self.drain_stack(epoch, now, out);
         self.deadline = self.deadline.into_iter().chain(self.media.deadline()).min();
-        let is_up = self.is_reached();
-        let Some(consent) = self.consent.as_mut().filter(|consent| is_up && !consent.has_expired) else { return };
-        let expires = consent.confirmed + CONSENT;
-        if expires <= now {
-            consent.has_expired = true;
-            out.push(Output::Change(PeerChange::ConsentExpired));
-        } else {
+        if let Some(expires) = self.check_consent(now, out) {
             self.deadline = Some(self.deadline.map_or(expires, |deadline| deadline.min(expires)));
         }
+    }
+
+    /// Notes that the consent to send has expired, if it has. Returns when it will.
+    fn check_consent(&mut self, now: Instant, out: &mut Vec<Output>) -> Option<Instant> {
+        let is_up = self.is_reached();
+        let consent = self.consent.as_mut().filter(|consent| is_up && !consent.has_expired)?;
+        let expires = consent.confirmed + CONSENT;
+        if now < expires {
+            return Some(expires);
+        }
+        consent.has_expired = true;
+        out.push(Output::Change(PeerChange::ConsentExpired));
+        None
     }
 
     fn drain_stack(&mut self, epoch: Instant, now: Instant, out: &mut Vec<Output>) {
