@@ -6,7 +6,8 @@
 //! these symbols itself, and the linker prefers them to libc's. On a [`sealed`] thread they return values derived from
 //! the seed. On any other thread they call the real function.
 //!
-//! `HashMap` keys and thread-local generators are drawn once per thread, so each simulation runs on its own thread.
+//! `HashMap` keys and thread-local generators are drawn once per thread, so each simulation runs on its own thread. Maps
+//! that libraries make once per process are [filled](crate::statics) before.
 
 #![allow(unsafe_code)]
 
@@ -42,6 +43,7 @@ thread_local! {
 /// # Panics
 /// The functions of this file are not linked in, or no thread can be started.
 pub fn sealed<T: Send + 'static>(seed: u64, f: impl FnOnce() -> T + Send + 'static) -> std::thread::Result<T> {
+    crate::statics::fill();
     std::thread::Builder::new()
         .name("simulation".to_owned())
         .stack_size(8 << 20)

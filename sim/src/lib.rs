@@ -65,5 +65,6 @@ pub mod run;
 mod shared;
 pub mod socket;
 mod stage;
+mod statics;
 pub mod timeline;
 pub mod world;

@@ -1,6 +1,7 @@
 //! Runs a scenario with a seed and returns the outcome.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,6 +216,15 @@ pub(crate) fn run_noting(scenario: &Arc<Scenario>, seed: u64) -> Result<(Outcome
 /// The run panicked or hung.
 pub fn record(scenario: &Arc<Scenario>, seed: u64) -> Result<Record, Crash> {
     play(scenario, seed, |_| {}, |world| world.recorder().take())
+}
+
+/// A number that depends on how many hash maps a run has made. Equal runs give equal numbers, also the first run in a
+/// process: else it would visit its maps in another order than later ones.
+///
+/// # Errors
+/// The run panicked or hung.
+pub fn hash_map_keys(scenario: &Arc<Scenario>, seed: u64) -> Result<u64, Crash> {
+    play(scenario, seed, |_| {}, |_| RandomState::new().hash_one(0))
 }
 
 /// Runs a scenario. `before` sees the world before the first event, `after` when the run is over.

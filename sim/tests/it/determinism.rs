@@ -8,7 +8,7 @@ use std::time::Duration;
 use scenarios::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use scenarios::{
     Action, ActorIndex, Command, FilterState, Jitter, Link, Machine, MachineAction, NatBehavior, NatReboot,
-    NetworkAction, NetworkIndex, OneWay, PortAllocation, Scenario, WorldAction,
+    NetworkAction, NetworkIndex, OneWay, PortAllocation, Scenario, Stack, WorldAction,
 };
 use sim::hash::{event_hash, story_hash};
 
@@ -17,6 +17,8 @@ use crate::played::{scenario, way};
 
 /// Set in the child process that a test starts: the seed whose hash the child prints.
 const CHILD: &str = "GLARE_TEST_PRINT_HASH_OF_SEED";
+/// The same: the scenario that the child plays first.
+const FIRST: &str = "GLARE_TEST_PLAY_FIRST";
 
 #[test]
 fn one_seed_has_one_hash_and_another_seed_another() {
@@ -98,6 +100,41 @@ fn a_hash_is_the_same_in_another_process() {
         rest.split_whitespace().next().unwrap_or_default().to_owned()
     });
     assert_eq!(here, there);
+}
+
+/// What libraries make once per process shifts the keys of hash maps in the run in which it is made. The parent has played
+/// the scenario before, so only the child could be different.
+#[test]
+fn the_first_run_in_a_process_is_as_any_other() {
+    if let Ok(name) = std::env::var(FIRST) {
+        println!("first={}", keys_and_hash(&name));
+        return;
+    }
+    let names = scenarios::shipped().filter(|shipped| !shipped.is_slow()).map(|shipped| shipped.name);
+    for name in names.chain(["mesh-3 with str0m"]) {
+        let child = process::Command::new(std::env::current_exe().expect("a test has a binary"))
+            .args(["--exact", "determinism::the_first_run_in_a_process_is_as_any_other", "--nocapture"])
+            .env(FIRST, name)
+            .output()
+            .expect("a test binary can be started");
+        let text = String::from_utf8_lossy(&child.stdout).into_owned();
+        let (_, rest) = text.split_once("first=").unwrap_or_else(|| panic!("nothing in {text}"));
+        let first = rest.split_whitespace().next().unwrap_or_default();
+        keys_and_hash(name);
+        assert_eq!(first, keys_and_hash(name), "{name}");
+    }
+}
+
+/// How the hash maps of a run are ordered, and the hash of its events.
+fn keys_and_hash(name: &str) -> String {
+    let (name, stack) = name.split_once(" with ").unwrap_or((name, ""));
+    let mut scenario = scenarios::load(name).expect("it is shipped");
+    if stack == "str0m" {
+        scenario.set_stacks(&[Stack::Str0m]);
+    }
+    let scenario = Arc::new(scenario);
+    let keys = sim::run::hash_map_keys(&scenario, 5).expect("no crash");
+    format!("{keys:016x}-{}", hash(&scenario, 5))
 }
 
 /// The server's tasks all wait for the shutdown, and a client starts at the same instant. The order in which the tasks
