@@ -532,7 +532,7 @@ impl ActorEntry {
                     "`stack` names a library, but `runs` puts the connections into a browser: remove one",
                 );
             } else if let Some(media) = &self.media {
-                problems.report(media.line, "`media`: a browser sends sound and picture of its own: remove it");
+                problems.report(media.line, "`media`: a browser sends audio and video of its own: remove it");
             }
         }
         if let Some(per_room) = &self.per_room {

@@ -14,7 +14,7 @@
 //! | `draft`, `assign`, `address` | the unfinished scenario, and the assignment of addresses |
 //! | `steps`, `dry_run` | resolves the names in steps, and checks that each step has an effect |
 //! | `ice` | STUN and TURN servers: types, keys and names |
-//! | `tracks` | sound and picture of actors: types and keys |
+//! | `tracks` | audio and video of actors: types and keys |
 //! | `link` | links: types, keys, and how they are written |
 //! | `population` | a mix of NATs from which those of many actors are drawn |
 //! | `packet` | single packets whose fate the scenario decides: types, keys and names |

@@ -207,7 +207,7 @@ pub struct Actor {
     pub ice_transport_policy: IceTransportPolicy,
     /// Which credential it presents to TURN servers.
     pub turn_credential: TurnCredential,
-    /// The sound and picture that it sends, if any.
+    /// The audio and video that it sends, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media: Option<Tracks>,
     /// The program that runs in place of Glare's own client.

@@ -52,7 +52,7 @@ pub struct StoryProfile {
     pub duration: Duration,
     /// Maximum time for which something is away, down or cut off.
     pub longest: Duration,
-    /// Whether actors with WebRTC send sound and picture. Without this and the next, nothing is drawn for it, so that bytes keep
+    /// Whether actors with WebRTC send audio and video. Without this and the next, nothing is drawn for it, so that bytes keep
     /// their meaning.
     pub media: bool,
     /// Whether actors also reach TURN servers over TCP and TLS, where networks block more than UDP, and get their ICE servers from
@@ -129,7 +129,7 @@ troubles! {
     ClockJump = "clock-jump", "The wall clock of a server program jumps.";
     Move = "move", "An actor's machine moves to another network, and sometimes back after a while.";
     Suspend = "suspend", "An actor's page stands still for a while; its machine does not.";
-    AddTrack = "add-track", "An actor adds sound or picture to its connections.";
+    AddTrack = "add-track", "An actor adds audio or video to its connections.";
 }
 
 impl fmt::Display for Trouble {

@@ -257,7 +257,7 @@ fn stun_and_turn_servers() {
     );
     begins(
         &actor("runs = 'chromium'\nmedia = ['audio']"),
-        "x.toml:11: `media`: a browser sends sound and picture of its own: remove it",
+        "x.toml:11: `media`: a browser sends audio and video of its own: remove it",
     );
     begins(
         &actor("[[step]]\nat = '1s'\ndo = 'media'\nactor = 'cam'\nkind = 'audio'\nenabled = false"),

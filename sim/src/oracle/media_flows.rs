@@ -42,7 +42,7 @@ pub(crate) struct MediaFlows {
 impl Oracle for MediaFlows {
     const SLUG: &'static str = "media-flows";
     const PROMISE: &'static str =
-        "What a client sends of sound and picture arrives, while its connection is up and nothing disturbs it.";
+        "What a client sends of audio and video arrives, while its connection is up and nothing disturbs it.";
     const JUDGES: Judges = Judges::Simulations;
 
     fn observe(&mut self, event: &Event, cx: &mut OracleCx<'_>) {

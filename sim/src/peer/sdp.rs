@@ -86,7 +86,7 @@ fn values<'a>(part: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
 mod tests {
     use super::*;
 
-    /// What a browser answers when sound and picture had been rejected, and ICE restarts: the rejected sections keep
+    /// What a browser answers when audio and video had been rejected, and ICE restarts: the rejected sections keep
     /// the credentials and the role of the time before.
     const RESTARTED: &str = "v=0\r\no=- 26 3 IN IP4 127.0.0.1\r\na=group:BUNDLE 2\r\n\
         m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=ice-ufrag:old\r\na=fingerprint:sha-256 00\r\na=setup:active\r\na=mid:0\r\n\

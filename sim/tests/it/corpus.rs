@@ -13,7 +13,7 @@ const SEED: u64 = 1;
 
 /// Probes that no generated story reaches, and why.
 const UNREACHED: &[(&str, &str)] = &[
-    ("media-silent", "the clients of stories send no sound or picture"),
+    ("media-silent", "the clients of stories send no audio or video"),
     ("packet-congested", "the links of stories have no bandwidth"),
     ("packet-corrupted", "the links of stories flip no bits"),
     ("packet-fragmented", "the links of stories take packets of any length"),

@@ -8,7 +8,7 @@ use sim::media::{Flow, flows};
 
 use crate::oracle::Case;
 
-/// ana sends sound and picture, ben sound, cam nothing.
+/// ana sends audio and video, ben sound, cam nothing.
 const THREE: &str = "[[actor]]\nname = 'ana'\nnat = 'home-linux'\nmedia = ['audio', 'video']\n\
     [[actor]]\nname = 'ben'\nnat = 'home-median'\njoins = '100ms'\nmedia = ['audio']\n\
     [[actor]]\nname = 'cam'\njoins = '200ms'\n";

@@ -35,6 +35,11 @@ fn long_outages_settle() {
 }
 
 #[test]
+fn peers_that_move_and_send_media_settle() {
+    all_settle("roaming", 100);
+}
+
+#[test]
 fn every_generated_scenario_reads_back_as_it_was_written() {
     for name in StoryProfile::names() {
         for seed in seeds(400) {

@@ -40,7 +40,7 @@ fn every_shipped_scenario_holds_with_the_second_stack_and_with_both() {
 #[test]
 fn a_stack_without_media_is_refused_where_an_actor_has_media() {
     let refused = check_program(&with("call-with-media", CASTS[0])).expect_err("it sends no sound");
-    let right = "`ana` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends sound and picture here";
+    let right = "`ana` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends audio and video here";
     assert_eq!(refused.to_string(), right);
     check_program(&with("mesh-3", CASTS[0])).expect("it connects");
 }

@@ -13,7 +13,7 @@ use crate::peer::stack::{Description, Input, LocalCandidate, Output, Stack, Stac
 /// Creates connections in a tab.
 pub(in crate::live) struct TabFactory {
     tab: Arc<Tab>,
-    /// Whether it offers sound and picture.
+    /// Whether it offers audio and video.
     has_media: bool,
     /// Whether its candidates follow its descriptions.
     trickles: bool,
@@ -21,7 +21,7 @@ pub(in crate::live) struct TabFactory {
 }
 
 impl TabFactory {
-    /// Connections that offer a data channel, and if `has_media` also sound and picture. What is offered to them they answer
+    /// Connections that offer a data channel, and if `has_media` also audio and video. What is offered to them they answer
     /// with the same.
     /// If the candidates do not trickle, they have all been gathered when a description is returned.
     pub(in crate::live) fn new(tab: Arc<Tab>, has_media: bool, trickles: bool) -> Self {

@@ -93,7 +93,7 @@ pub(crate) struct Negotiation {
     openly_only: bool,
     /// Whether signals can be sent. While they cannot, no connection times out and none is offered.
     signaling: bool,
-    /// The sound and picture that the client sends to all peers.
+    /// The audio and video that the client sends to all peers.
     sources: Option<media::Sources>,
     outputs: VecDeque<Output>,
     /// A buffer that is reused to save allocations.

@@ -125,7 +125,7 @@ pub(crate) fn lacking(scenario: &scenarios::Scenario) -> Option<String> {
     if let Some(actor) = scenario.actors.iter().find(is_mute) {
         let name = &actor.name;
         return Some(format!(
-            "`{name}` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends sound and picture here"
+            "`{name}` has `media` and `stack = \"str0m\"`: only the stack `rtc` sends audio and video here"
         ));
     }
     let lacks = |actor: &&scenarios::Actor| actor.stack == scenarios::Stack::Str0m && !cfg!(feature = "str0m");
