@@ -478,6 +478,10 @@ fn behavior(nat: &NatBehavior) -> BTreeMap<String, String> {
     let json = |value| serde_json::to_value(value).map(word).unwrap_or_default();
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let ports = |ports: &[u16]| match ports {
+        [] => "none".to_owned(),
+        ports => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+    };
     [
         ("mapping", json(serde_json::json!(nat.mapping))),
         ("filtering", json(serde_json::json!(nat.filtering))),
@@ -497,7 +501,7 @@ fn behavior(nat: &NatBehavior) -> BTreeMap<String, String> {
         ("unsolicited", json(serde_json::json!(nat.unsolicited))),
         ("max-mappings", nat.max_mappings.to_string()),
         ("udp-blocked", yes(nat.udp_blocked)),
-        ("tcp-ports-blocked", json(serde_json::json!(nat.tcp_ports_blocked))),
+        ("tcp-ports-blocked", ports(&nat.tcp_ports_blocked)),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use sim::event::{Event, NodeId, NodeKind, Record, Signaling, What};
-use sim::oracle::Violation;
+use sim::oracle::{self, Violation};
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
@@ -79,6 +79,14 @@ pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: W
         0 => {}
         1 => writeln!(out, "\n… and 1 more violation: --timeline shows all")?,
         more => writeln!(out, "\n… and {} more violations: --timeline shows all", thousands(more))?,
+    }
+    let untested = oracle::left_to_the_server(&outcome.scenario, &outcome.probes);
+    if !untested.is_empty() {
+        let names: Vec<_> = untested.iter().map(|probe| format!("`{probe}`")).collect();
+        let text = format!("this server did not bring about what the scenario aims at: {}", names.join(", "));
+        let mut table = Table::indented(0);
+        table.row([format!("{HEADING}Not tested{HEADING:#}"), text]);
+        write!(out, "\n{}", table.text(width))?;
     }
     if is_full && !outcome.probes.is_empty() {
         let probes: Vec<_> = outcome.probes.iter().map(|(probe, hits)| format!("{probe} ×{hits}")).collect();

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::anyhow;
-use scenarios::ServerProgram;
+use scenarios::{Scenario, ServerProgram};
 
 /// A server program in place of the reference server.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -21,6 +22,29 @@ pub(crate) struct ServerFlags {
     /// Folder in which the program starts [default: the current folder]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+}
+
+/// What a server program does in a scenario that was written for the reference server.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(crate) struct HeartbeatFlag {
+    /// Heartbeat interval of the server program in seconds; a vanished client must be detected within four intervals plus 5 s
+    /// [default: that of the scenario]
+    #[arg(long, value_name = "SECONDS", requires = "server", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    heartbeat: Option<u32>,
+}
+
+impl HeartbeatFlag {
+    /// Judges the server of a scenario by this heartbeat.
+    pub(crate) fn set(self, scenario: &mut Scenario) {
+        if let Some(seconds) = self.heartbeat {
+            scenario.server.heartbeat = Duration::from_secs(seconds.into());
+        }
+    }
+
+    /// The words of the command line that give it.
+    pub(crate) fn words(self) -> impl Iterator<Item = String> {
+        self.heartbeat.into_iter().flat_map(|seconds| ["--heartbeat".to_owned(), seconds.to_string()])
+    }
 }
 
 /// `NAME=VALUE`
@@ -72,5 +96,22 @@ impl ServerFlags {
         let single = single.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
         let env = self.env.iter().map(|Variable(name, value)| ["--env".to_owned(), format!("{name}={value}")]);
         single.chain(env).flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_takes_the_place_of_the_scenarios() {
+        let mut scenario = scenarios::load("half-open-client").expect("it is shipped");
+        let of_scenario = scenario.server.heartbeat;
+        HeartbeatFlag::default().set(&mut scenario);
+        assert_eq!(scenario.server.heartbeat, of_scenario);
+        let flag = HeartbeatFlag { heartbeat: Some(45) };
+        flag.set(&mut scenario);
+        assert_eq!(scenario.server.heartbeat, Duration::from_secs(45));
+        assert_eq!(flag.words().collect::<Vec<_>>(), ["--heartbeat", "45"]);
     }
 }

@@ -13,7 +13,7 @@ use crate::arguments::minutes;
 use crate::exit::UNREACHABLE;
 use crate::interrupt::Interrupt;
 use crate::progress::StatusLine;
-use crate::server_program::ServerFlags;
+use crate::server_program::{HeartbeatFlag, ServerFlags};
 
 /// Shrink a failing run to the smallest scenario that fails in the same way.
 ///
@@ -32,6 +32,8 @@ pub(crate) struct Arguments {
     dialect: Option<String>,
     #[command(flatten)]
     program: ServerFlags,
+    #[command(flatten)]
+    heartbeat: HeartbeatFlag,
     /// Seed of the failing run
     #[arg(long, value_name = "N")]
     seed: u64,
@@ -54,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut scenario = scenarios::load(called)?;
     scenario.server.dialect = arguments.dialect.clone().or(scenario.server.dialect);
     scenario.server.program = arguments.program.program(scenario.server.program.take())?;
+    arguments.heartbeat.set(&mut scenario);
     let scenario = crate::sim::fitting(scenario)?;
     sim::run::check_program(&scenario).map_err(|wrong| anyhow!(wrong))?;
     if let Some(oracle) = arguments.oracle.as_deref().filter(|oracle| sim::oracle::promise(oracle).is_none()) {

@@ -22,7 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::mutants;
 use crate::pool;
 use crate::progress::Progress;
-use crate::server_program::ServerFlags;
+use crate::server_program::{HeartbeatFlag, ServerFlags};
 use crate::sink::{Sink, cannot_write, opening};
 
 /// File in a run's folder that maps events to frames of the capture.
@@ -42,6 +42,8 @@ pub(crate) struct Arguments {
     stack: Vec<StackName>,
     #[command(flatten)]
     program: ServerFlags,
+    #[command(flatten)]
+    heartbeat: HeartbeatFlag,
     /// Plant this defect in the reference server, such as `mesh/leave-not-told`; needs a checkout of Glare
     #[arg(long, value_name = "NAME", conflicts_with = "server")]
     mutant: Option<String>,
@@ -113,6 +115,7 @@ impl Arguments {
         let mut scenario = scenarios::load(&self.scenario)?;
         scenario.server.dialect = self.dialect.clone().or(scenario.server.dialect);
         scenario.server.program = self.program.program(scenario.server.program.take())?;
+        self.heartbeat.set(&mut scenario);
         let stacks: Vec<_> = self.stack.iter().map(|stack| stack.stack()).collect();
         scenario.set_stacks(&stacks);
         let mut scenario = fitting(scenario)?;
@@ -134,7 +137,7 @@ impl Arguments {
         let stacks = Some(stacks.join(",")).filter(|stacks| !stacks.is_empty());
         let stack = stacks.into_iter().flat_map(|stacks| ["--stack".to_owned(), stacks]);
         let mutant = self.mutant.iter().flat_map(|name| ["--mutant".to_owned(), name.clone()]);
-        dialect.chain(stack).chain(self.program.words()).chain(mutant).collect()
+        dialect.chain(stack).chain(self.program.words()).chain(self.heartbeat.words()).chain(mutant).collect()
     }
 }
 

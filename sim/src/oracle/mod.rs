@@ -23,6 +23,7 @@ use crate::event::{Event, Record, What};
 use situations::Situations;
 
 pub use cx::{AnyOracle, Judges, Oracle, OracleCx, Probes, Violation};
+pub use expected_probes::left_to_the_server;
 pub use situations::Situation;
 
 /// Declares the oracles. Each line is a file and the type in it that implements [`Oracle`].

@@ -6,13 +6,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Scenario};
+use scenarios::{ActorIndex, Scenario, ServerProgram};
 use sim::event::{
     Candidate, CandidateKind, ClientId, Event, Fault, Frame, Line, Member, Message, NatEvent, NodeId, PacketEvent,
     PeerChange, PeerEvent, PeerName, Protocol, Record, RoomName, SignalKind, Signaling, TrackKind, TransportAddress,
     What,
 };
-use sim::oracle::{judge, judge_live};
+use sim::oracle::{Probes, judge, judge_live, left_to_the_server};
 
 // ---- signaling
 
@@ -658,6 +658,16 @@ fn a_probe_that_a_scenario_expects_must_be_hit() {
     let mut case = mesh_3();
     case.scenario.expect.probes = vec!["nat-refused".into()];
     assert_eq!(case.violations(), []);
+    case.scenario.expect.probes = vec!["glare".into()];
+    case.turns_red("expected-probes", &["expects `glare`, which never occurred"]);
+    // A server program closes connections when it likes. What that was to test is not tested, and no fault of the server.
+    case.scenario.expect.probes = vec!["reconnected".into()];
+    case.turns_red("expected-probes", &["expects `reconnected`, which never occurred"]);
+    assert!(left_to_the_server(&case.scenario, &Probes::new()).is_empty());
+    case.scenario.server.program = Some(ServerProgram::default());
+    assert_eq!(case.violations(), []);
+    assert_eq!(left_to_the_server(&case.scenario, &Probes::new()), ["reconnected"]);
+    assert!(left_to_the_server(&case.scenario, &Probes::from([("reconnected", 1)])).is_empty());
     case.scenario.expect.probes = vec!["glare".into()];
     case.turns_red("expected-probes", &["expects `glare`, which never occurred"]);
 }

@@ -110,11 +110,12 @@ fn scenarios_are_listed_a_line_each() {
 
 #[test]
 fn bad_usage_and_bad_files_exit_with_2_and_name_what_would_be_right() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["sim", "--scenario", "mesh-7"], "mesh-6"),
         (&["sim", "--scenario", "mesh-3", "--seeds", "5..5"], "`5..5` contains no seed"),
         (&["sim", "--scenario", "mesh-3", "--seeds", "many"], "such as `0..1000`"),
         (&["sim", "--scenario", "mesh-3", "--seed", "x"], "--seed"),
+        (&["sim", "--scenario", "mesh-3", "--heartbeat", "30"], "--server <COMMAND>"),
         (&["simulate"], "sim"),
     ];
     for (arguments, hint) in cases {
