@@ -200,9 +200,10 @@ impl Out {
     /// Writes a message that was taken. Returns whether the connection goes on.
     pub(crate) async fn write(&self, socket: &mut WebSocketStream<TcpStream>, message: Message) -> bool {
         let bytes = message.len();
+        // The overflow first: a client that reads again just then would get what is queued, and nothing that was dropped.
         let written = tokio::select! { biased;
-            written = socket.send(message) => written.is_ok(),
             () = self.overflow.notified() => false,
+            written = socket.send(message) => written.is_ok(),
         };
         self.queued.fetch_sub(bytes, SeqCst);
         written
