@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Folders, and the share of their code regions that the corpus reaches, in percent. Raise a figure when it has grown.
 const REACHED: [(&str, f64); 3] =
-    [("server/src", 48.0), ("sim/src/fabric/nat", 83.5), ("sim/src/peer/negotiation", 65.0)];
+    [("server/src", 49.0), ("sim/src/fabric/nat", 89.0), ("sim/src/peer/negotiation", 76.0)];
 
 #[test]
 #[ignore = "builds the simulator once more, with counters in its code"]
