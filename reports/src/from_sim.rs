@@ -82,6 +82,7 @@ pub fn case_of_outcome(
         pairs,
         media: flows(record),
         probes: outcome.probes.iter().map(|(probe, hits)| ((*probe).to_owned(), *hits)).collect(),
+        not_tested: not_tested(outcome),
         topology: (detail == Detail::Full).then(|| topology(&outcome.scenario)),
         ..simulation(&outcome.scenario, outcome.seed)
     }));
@@ -142,6 +143,11 @@ fn broken(scenario: &Scenario, seed: u64, wall: Duration, replay: &Replay, findi
     }
 }
 
+/// The situations at which a scenario aims, and which its server program did not bring about.
+pub(crate) fn not_tested(outcome: &Outcome) -> Vec<String> {
+    sim::oracle::left_to_the_server(&outcome.scenario, &outcome.probes).into_iter().map(str::to_owned).collect()
+}
+
 fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
     Simulation {
         scenario: scenario.name.clone(),
@@ -155,6 +161,7 @@ fn simulation(scenario: &Scenario, seed: u64) -> Simulation {
         population: None,
         media: Vec::new(),
         probes: BTreeMap::new(),
+        not_tested: Vec::new(),
         topology: None,
     }
 }

@@ -356,6 +356,10 @@ pub struct Simulation {
     /// How often each rare situation occurred.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes: BTreeMap<String, usize>,
+    /// The situations at which the scenario aims, and which the server program did not bring about: the run tests nothing of
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_tested: Vec<String>,
     /// The simulated network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<Topology>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sim::hash::{EventHash, story_hash};
 use sim::run::{Crash, Outcome};
 
-use crate::from_sim::{crash_rule, pairs};
+use crate::from_sim::{crash_rule, not_tested, pairs};
 use crate::replay::Replay;
 use crate::standing::{self, Standing};
 use crate::style::{FAIL, FAINT, HEADING, PASS};
@@ -30,6 +30,8 @@ pub struct Seed {
     /// Pairs without a connection at the end, although nobody asked for that.
     odd: usize,
     probes: BTreeMap<&'static str, usize>,
+    /// The situations that the server program did not bring about.
+    not_tested: Vec<String>,
     /// What happened when, as a hash; `None` for a run that has no record.
     story: Option<EventHash>,
 }
@@ -44,6 +46,7 @@ impl Seed {
             heard: pairs.iter().filter_map(|(_, pair)| pair.first_heard).collect(),
             odd: pairs.iter().filter(|(_, pair)| Standing::of(pair).is_odd()).count(),
             probes: outcome.probes.clone(),
+            not_tested: not_tested(outcome),
             story: Some(story_hash(&outcome.record)),
         }
     }
@@ -60,7 +63,7 @@ impl Seed {
 
     fn failed(seed: u64, what: &str, message: &str) -> Self {
         let wrong = vec![(what.to_owned(), message.to_owned())];
-        Self { seed, wrong, heard: Vec::new(), odd: 0, probes: BTreeMap::new(), story: None }
+        Self { seed, wrong, heard: Vec::new(), odd: 0, probes: BTreeMap::new(), not_tested: Vec::new(), story: None }
     }
 
     /// Whether nothing is wrong.
@@ -171,8 +174,14 @@ impl Sweep {
     }
 
     fn situations(&self, table: &mut Table) {
+        self.counts(table, "Rare situations met", |seed| seed.probes.keys().copied().collect());
+        self.counts(table, "Not tested with this server", |seed| seed.not_tested.iter().map(String::as_str).collect());
+    }
+
+    /// A row with the situations of a kind, each with the number of its seeds.
+    fn counts(&self, table: &mut Table, heading: &str, of: fn(&Seed) -> Vec<&str>) {
         let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
-        for probe in self.seeds.iter().flat_map(|seed| seed.probes.keys()) {
+        for probe in self.seeds.iter().flat_map(of) {
             *runs.entry(probe).or_default() += 1;
         }
         if runs.is_empty() {
@@ -180,7 +189,7 @@ impl Sweep {
         }
         let list: Vec<_> = runs.iter().map(|(probe, runs)| format!("{probe} in {runs}")).collect();
         let words = format!("{} of {} seeds", list.join(", "), self.seeds.len());
-        table.row([format!("{HEADING}Rare situations met{HEADING:#}"), words]);
+        table.row([format!("{HEADING}{heading}{HEADING:#}"), words]);
     }
 }
 

@@ -5,12 +5,12 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use sim::event::{Event, NodeId, NodeKind, Record, Signaling, What};
-use sim::oracle::{self, Violation};
+use sim::oracle::Violation;
 use sim::run::{Cause, Crash, Outcome};
 use sim::timeline::{Line, Timeline};
 
 use crate::evidence::{Evidence, Evidences, sentence};
-use crate::from_sim::{Detail, flows, node_name, pairs, unusual_stack};
+use crate::from_sim::{Detail, flows, node_name, not_tested, pairs, unusual_stack};
 use crate::model::Pair;
 use crate::replay::Replay;
 use crate::shares;
@@ -80,9 +80,8 @@ pub(crate) fn body(out: &mut String, outcome: &Outcome, detail: Detail, width: W
         1 => writeln!(out, "\n… and 1 more violation: --timeline shows all")?,
         more => writeln!(out, "\n… and {} more violations: --timeline shows all", thousands(more))?,
     }
-    let untested = oracle::left_to_the_server(&outcome.scenario, &outcome.probes);
-    if !untested.is_empty() {
-        let names: Vec<_> = untested.iter().map(|probe| format!("`{probe}`")).collect();
+    let names: Vec<_> = not_tested(outcome).into_iter().map(|probe| format!("`{probe}`")).collect();
+    if !names.is_empty() {
         let text = format!("this server did not bring about what the scenario aims at: {}", names.join(", "));
         let mut table = Table::indented(0);
         table.row([format!("{HEADING}Not tested{HEADING:#}"), text]);

@@ -121,7 +121,7 @@ troubles! {
     Call = "call", "A user calls another.";
     Accept = "accept", "A user accepts a call.";
     Reject = "reject", "A user rejects a call.";
-    Media = "media", "A user turns its camera or microphone off or on.";
+    Media = "media", "An actor turns its camera or microphone off or on.";
     ServerShutdown = "server-shutdown", "The server shuts down, and starts again after a while.";
     ServerPowerCycle = "server-power-cycle", "The server's machine loses power, and boots after a while.";
     TurnPowerCycle = "turn-power-cycle", "A machine with a TURN server loses power, and boots after a while.";

@@ -57,6 +57,12 @@ fn run(
                 (pairs(&simulation.pairs, passed))
             } }
             @if !simulation.media.is_empty() { div.card { h3 { "Media" } (media(&simulation.media)) } }
+            @if !simulation.not_tested.is_empty() {
+                p.probes {
+                    span.label { "Not tested, because this server did not bring it about" } " "
+                    @for probe in &simulation.not_tested { span.tag { (shown(probe)) } " " }
+                }
+            }
             @if !simulation.probes.is_empty() {
                 p.probes {
                     span.label { "Rare situations met" } " "

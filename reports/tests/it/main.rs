@@ -48,6 +48,15 @@ fn play(text: &str, seed: u64) -> Outcome {
     sim::run::run(&scenario, seed).expect("no crash")
 }
 
+/// A run in which a server program did not bring about what the scenario aims at.
+fn avoided() -> Outcome {
+    let mut outcome = play(FRIENDS, 1);
+    let scenario = Arc::make_mut(&mut outcome.scenario);
+    scenario.expect.probes.push("reconnected".to_owned());
+    scenario.server.program = Some(scenarios::ServerProgram::default());
+    outcome
+}
+
 fn replay() -> Replay {
     Replay { program: "glare".to_owned(), scenario: "friends.toml".to_owned(), options: Vec::new() }
 }

@@ -8,7 +8,7 @@ use reports::model::{Case, Opening, Suite, VERSION, Verdict};
 use reports::{BadLine, Detail, Overall, Results, Writer};
 use sim::run::{Cause, Crash};
 
-use crate::{FRIENDS, WALL, play, replay, wrong};
+use crate::{FRIENDS, WALL, avoided, play, replay, wrong};
 
 /// A pair that its NATs keep apart, and one whose connection has ended.
 const APART: &str = r#"
@@ -80,6 +80,7 @@ fn whatever_a_simulation_writes_keeps_to_the_schema() {
         reports::case_of_outcome(&play(shipped("call-with-media"), 1), WALL, &replay(), Detail::Full, None),
         reports::case_of_outcome(&play(shipped("internet-100"), 1), WALL, &replay(), Detail::Full, None),
         reports::case_of_outcome(&play(crate::html::LOST, 1), WALL, &replay(), Detail::Full, None),
+        reports::case_of_outcome(&avoided(), WALL, &replay(), Detail::Full, None),
         followed,
     ];
     let text = written(cases);

@@ -3,7 +3,7 @@
 use reports::{Detail, Seed, Sweep};
 use sim::run::{Cause, Crash};
 
-use crate::{FRIENDS, WALL, plain, play, replay, wrong};
+use crate::{FRIENDS, WALL, avoided, plain, play, replay, wrong};
 
 #[test]
 fn a_passing_run() {
@@ -45,6 +45,22 @@ fn pairs_that_are_not_connected_in_a_passing_run() {
     let left = report(left);
     assert!(left.starts_with("PASS  left: ana and ben connected "), "{left}");
     assert!(left.contains("–5.0 s, left\n") && left.contains("host ↔ host"), "{left}");
+}
+
+/// A server program need not bring about what a scenario aims at. A PASS that tests nothing of it says so, wherever it is read.
+#[test]
+fn what_a_server_program_did_not_bring_about_is_not_tested() {
+    let outcome = avoided();
+    let report = |detail| plain(&reports::outcome(&outcome, detail, WALL, &replay(), None));
+    let words = "Not tested  this server did not bring about what the scenario aims at: `reconnected`\n";
+    assert!(report(Detail::Brief).contains(words), "{}", report(Detail::Brief));
+    assert!(!plain(&reports::outcome(&play(FRIENDS, 1), Detail::Brief, WALL, &replay(), None)).contains("Not tested"));
+    let seeds = vec![Seed::of(&outcome), Seed::of(&play(FRIENDS, 2))];
+    let sweep = Sweep { scenario: "friends".to_owned(), seeds, wall: WALL, twice: false };
+    let text = plain(&sweep.text(&replay(), None));
+    assert!(text.contains("Not tested with this server") && text.contains("reconnected in 1 of 2 seeds"), "{text}");
+    let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Brief, None);
+    assert_eq!(case.simulation.expect("it is one").not_tested, ["reconnected"]);
 }
 
 #[test]

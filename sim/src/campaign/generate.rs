@@ -10,7 +10,6 @@ use scenarios::{
     MediaKind, Move, NatReboot, NetworkAction, NetworkIndex, Role, Scenario, StoryProfile, Tracks, Trouble,
     TurnCredential, TurnServer, WorldAction, WorstLink,
 };
-
 use server::STUN_PORT;
 
 use super::draw::Draw;

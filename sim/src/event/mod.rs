@@ -3,6 +3,7 @@
 //! Only the world and its peers write it, through a [`Recorder`]. The timeline, oracles, hash, snapshots and reports
 //! read it and nothing else.
 
+pub mod datagrams;
 mod machine;
 mod names;
 mod node;
@@ -10,7 +11,6 @@ mod packet;
 mod peer;
 mod program;
 mod record;
-pub mod relay;
 mod signaling;
 mod what;
 

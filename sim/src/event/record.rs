@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::event::datagrams::{PeerDatagram, ServerDatagram};
 use crate::event::node::{Node, NodeId, NodeKind};
-use crate::event::relay::{PeerDatagram, ServerDatagram};
 use crate::event::what::{Event, What};
 
 /// Everything that happened in a run.
@@ -110,7 +110,7 @@ impl Recorder {
     }
 
     /// Notes how many threads the program of a node has.
-    pub(crate) fn has_threads(&self, node: NodeId, count: usize) {
+    pub(crate) fn note_threads(&self, node: NodeId, count: usize) {
         let mut record = self.lock();
         let most = record.threads.entry(node).or_default();
         *most = count.max(*most);

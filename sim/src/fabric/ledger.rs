@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::event::relay::{Content, PeerDatagram, ServerDatagram};
+use crate::event::datagrams::{Content, PeerDatagram, ServerDatagram};
 use crate::event::{Drop, NatEvent, NodeId, PacketEvent, PacketId, Recorder, Refusal, What};
 use crate::fabric::packet::{Body, Packet};
 

@@ -317,7 +317,7 @@ impl Machine {
 
     fn count_threads(&self) {
         let of_process = |process: &Process| threads(process.pid).map_or(0, |threads| threads.len());
-        self.recorder.has_threads(self.node, self.processes.iter().map(of_process).sum());
+        self.recorder.note_threads(self.node, self.processes.iter().map(of_process).sum());
     }
 
     async fn signal(&mut self, signal: Signal) -> Result<(), Trouble> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::relay::PeerDatagramKind;
+use crate::event::datagrams::PeerDatagramKind;
 use crate::event::{
     CandidateKind, Event, Fault, IceState, MachineEvent, NodeId, PacketEvent, PacketView, PeerChange, PeerEvent,
     PeerName, TransportAddress, What,

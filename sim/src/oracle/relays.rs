@@ -9,7 +9,7 @@ use std::time::Duration;
 use scenarios::TURN_TLS_PORT;
 use server::STUN_PORT;
 
-use crate::event::relay::{Class, Content, ServerDatagram, StunMessage};
+use crate::event::datagrams::{Class, Content, ServerDatagram, StunMessage};
 use crate::event::{Event, Fault, MachineEvent, NodeId, PacketEvent, Protocol, TransportAddress, What};
 use crate::oracle::cx::{OracleCx, seconds};
 

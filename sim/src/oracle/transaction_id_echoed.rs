@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::event::relay::{Class, StunMessage};
+use crate::event::datagrams::{Class, StunMessage};
 use crate::event::{NodeId, TransportAddress};
 use crate::oracle::cx::{Judges, Oracle, OracleCx, seconds};
 

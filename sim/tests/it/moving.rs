@@ -176,7 +176,8 @@ fn consent_honoured_sees_data_after_the_last_answer_and_a_client_that_does_not_s
     // A check of hers, after the end of her consent, was data instead.
     let mut record = played.record.clone();
     let said = record.events.iter().position(|event| is_said(&event.what)).expect("she says so");
-    let data_of = |kept: &sim::event::relay::PeerDatagram| kept.kind == sim::event::relay::PeerDatagramKind::Data;
+    let data_of =
+        |kept: &sim::event::datagrams::PeerDatagram| kept.kind == sim::event::datagrams::PeerDatagramKind::Data;
     let to_ben = record.events.iter().rev().find_map(|event| match event.what {
         What::Packet(PacketEvent::Sent(view)) if is_ana(&played, event) => {
             record.peer_datagrams.iter().any(|kept| data_of(kept) && kept.packet == view.packet).then_some(view.dst)
@@ -190,7 +191,8 @@ fn consent_honoured_sees_data_after_the_last_answer_and_a_client_that_does_not_s
         _ => None,
     });
     let late = late.expect("she goes on to check");
-    let kept = sim::event::relay::PeerDatagram { packet: late, kind: sim::event::relay::PeerDatagramKind::Data };
+    let kept =
+        sim::event::datagrams::PeerDatagram { packet: late, kind: sim::event::datagrams::PeerDatagramKind::Data };
     // They are in the order of the events.
     let position = |record: &sim::event::Record, packet| {
         record.events.iter().position(|event| {

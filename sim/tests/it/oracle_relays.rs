@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use sim::event::relay::{Class, Content, ServerDatagram, StunMessage};
+use sim::event::datagrams::{Class, Content, ServerDatagram, StunMessage};
 
 use crate::oracle::Case;
 

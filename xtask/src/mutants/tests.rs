@@ -91,8 +91,7 @@ fn werift() -> Option<PathBuf> {
     Some(folder)
 }
 
-/// A defect that the scenario does not reach, one that nobody can make good, one after which the client is as before, and one
-/// that ends it.
+/// A defect that the scenario does not reach, one that nobody can make good, and one after which the client is as before.
 #[test]
 fn a_client_program_is_tested_with_planted_defects() {
     let Some(folder) = werift() else { return };

@@ -74,7 +74,8 @@ fn the_page_in_the_repository_is_what_its_script_makes() {
         let is_on_page = page.contains(&format!(" {version}</span>"));
         assert!(is_on_page, "docs/matrix/index.html has another {name} than {version}: run docs/matrix/build");
     }
-    for place in ["node_modules", "/home/", "/root/", "/tmp/"] {
+    let folders = ["home", "root", "tmp"].map(|folder| format!("/{folder}/"));
+    for place in folders.iter().map(String::as_str).chain(["node_modules"]) {
         assert!(!page.contains(place), "docs/matrix/index.html names a place of the machine that made it: {place}");
     }
     assert!(page.len() < 1_500_000, "{} bytes", page.len());

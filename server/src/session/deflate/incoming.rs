@@ -13,7 +13,6 @@ use crate::session::frame::Header;
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const RESERVED: u8 = 0x70;
-const CONTROL: u8 = 0x08;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 
@@ -133,7 +132,7 @@ impl Incoming {
 
     /// Whether the current frame is a part of a compressed message.
     fn is_part(&self) -> bool {
-        self.message.is_some() && self.header.first() & CONTROL == 0
+        self.message.is_some() && !self.header.is_control()
     }
 
     fn begin_frame(&mut self) -> Result<(), Broken> {
@@ -168,7 +167,7 @@ impl Incoming {
     }
 
     fn end_frame(&mut self, codecs: &Codecs) -> Result<(), Broken> {
-        let (is_part, is_final) = (self.is_part(), self.header.first() & FIN != 0);
+        let (is_part, is_final) = (self.is_part(), self.header.is_final());
         self.header = Header::default();
         if !is_part || !is_final {
             return Ok(());

@@ -49,13 +49,18 @@ impl Verdict {
         }
     }
 
-    /// What happened, line by line.
-    fn lines(&self) -> Vec<String> {
-        let mut lines = match self {
+    /// Why there is no better verdict.
+    fn why(&self) -> Vec<String> {
+        match self {
             Self::Ends { why, .. } => why.clone(),
             Self::NoRun { why } => vec![why.clone()],
             Self::NotMet | Self::Lives { .. } => Vec::new(),
-        };
+        }
+    }
+
+    /// What happened, line by line.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = self.why();
         if let Some(differences) = self.differences() {
             lines.extend(differences.harm.iter().chain(&differences.trouble).cloned());
             lines.extend(differences.printed.clone());
@@ -153,13 +158,8 @@ impl<'a> Table<'a> {
         let mutants = self.all().map(|(mutant, verdict)| {
             let differences = verdict.differences();
             let list = |of: fn(&Differences) -> &Vec<String>| differences.map(of).cloned().unwrap_or_default();
-            let why = match verdict {
-                Verdict::Ends { why, .. } => why.clone(),
-                Verdict::NoRun { why } => vec![why.clone()],
-                Verdict::NotMet | Verdict::Lives { .. } => Vec::new(),
-            };
             json!({
-                "mutant": mutant.name, "defect": mutant.defect, "verdict": verdict.word(), "why": why,
+                "mutant": mutant.name, "defect": mutant.defect, "verdict": verdict.word(), "why": verdict.why(),
                 "harm": list(|found| &found.harm), "trouble": list(|found| &found.trouble),
                 "printed": differences.and_then(|found| found.printed.as_deref()), "broken": verdict.oracles(),
             })

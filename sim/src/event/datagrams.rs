@@ -1,5 +1,5 @@
-//! The datagrams of STUN and TURN servers, as far as their bytes tell without a key. RFC 8489, RFC 8656. Of those between peers,
-//! what the consent to send depends on.
+//! What datagrams say: those of STUN and TURN servers as far as their bytes tell without a key (RFC 8489, RFC 8656), those of
+//! peers as far as the consent to send depends on it (RFC 7675).
 //!
 //! They are beside the events, not among them: each belongs to the event of a packet, whose hash covers its bytes.
 
