@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Checkout of Glare to build the server from [default: the one that contains the current folder]
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// Number of parallel servers; each one mostly waits [default: eight per core; with --stories or --scenario one per core]
+    /// Number of parallel servers; each one mostly waits [default: 24 per core; with --stories or --scenario one per core]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Play so many generated stories in the simulator with each defect, in place of the suite; also plant the defects
