@@ -220,7 +220,6 @@ where
             if registry.is_over_capacity() {
                 queue.close(Close::OverCapacity);
             }
-            queue.bind(dialect.name());
             let client = Client::new(Arc::clone(queue), grant, limits);
             Opened::Dialect(dialect.open(query.as_deref(), client))
         }
@@ -262,6 +261,10 @@ async fn respond(
         (Ok(()), Some(Route::WebSocket(dialect)), _) => {
             let (response, grant) = open(&**dialect, &request, shared);
             let query = request.uri().query().map(str::to_owned);
+            if grant.is_some() {
+                // Before the client is told, so that whoever begins to drain the server then waits for it.
+                queue.bind(dialect.name());
+            }
             opening = grant.map(|grant| Opening::Dialect(Arc::clone(dialect), query, grant));
             response
         }
