@@ -88,7 +88,7 @@ pub use schedule::settle;
 pub use select::{NoSuchCase, Selection, glob, select, select_from};
 pub use signaling::run;
 pub use target::{BadUrl, Target, Unreachable};
-pub use text::Show;
+pub use text::{Show, with_cases};
 pub use transcript::Transcript;
 pub use trial::{Fit, Trial, fitting, trial};
 pub use verdict::{CaseReport, Report, RequirementReport, Verdict};

@@ -18,13 +18,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Restart {
     command: String,
+    prepare: Option<fn()>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Restart {
     /// A command for `sh -c`. It may end once the server runs, or be the server itself. It is never stopped.
     pub fn new(command: impl Into<String>) -> Self {
-        Self { command: command.into(), failure: Arc::default() }
+        Self { command: command.into(), prepare: None, failure: Arc::default() }
+    }
+
+    /// Calls this before the command. It may block: for example until what is left of the server has ended.
+    #[must_use]
+    pub fn after(self, prepare: fn()) -> Self {
+        Self { prepare: Some(prepare), ..self }
     }
 
     /// Why the server was not brought back, and what would be right. After such a failure nothing more is tested.
@@ -43,8 +50,13 @@ impl Restart {
     async fn bring_back<F: Future<Output = bool>>(&self, url: &str, is_alive: impl Fn() -> F) -> Result<(), String> {
         let command = &self.command;
         let right = "give a command that starts the server again, at the same address";
+        if let Some(prepare) = self.prepare {
+            let prepared = tokio::task::spawn_blocking(prepare).await;
+            prepared.map_err(|error| format!("what is left of the server cannot be ended: {error}"))?;
+        }
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null());
+        // Standard output has only the report. Ctrl-C in a terminal reaches only this process' own group.
+        shell.args(["-c", command]).stdin(Stdio::null()).stdout(std::io::stderr()).process_group(0);
         let mut child = shell.spawn().map_err(|error| format!("`sh` does not start: {error}"))?;
         let mut limit = Instant::now() + LIMIT;
         let mut ended = false;

@@ -21,7 +21,7 @@ const LINES_AFTER: usize = 3;
 /// How to show a report.
 #[derive(Clone, Copy, Debug)]
 pub struct Show<'a> {
-    /// The command that runs one case again when `--case SLUG` is added.
+    /// The command that runs one case again once `--case SLUG` is added, as [`with_cases`] does.
     pub again: &'a str,
     /// The command that replays a recording, with `FILE` for the name of its file. `None`: there are no recordings.
     pub replay: Option<&'a str>,
@@ -33,6 +33,21 @@ pub struct Show<'a> {
     pub ascii: bool,
     /// Whether to list the cases that do not apply, each with the reason.
     pub verbose: bool,
+}
+
+/// A command of `conformance` that runs only some cases. The command that starts the server, after ` -- `, stays last.
+///
+/// ```
+/// let again = conformance::with_cases("glare conformance --url ws://a/ -- node server.js", &["ws/oversize"]);
+/// assert_eq!(again, "glare conformance --url ws://a/ --case ws/oversize -- node server.js");
+/// ```
+#[must_use]
+pub fn with_cases(command: &str, slugs: &[&str]) -> String {
+    let slugs = slugs.join(" ");
+    match command.split_once(" -- ") {
+        Some((conformance, server)) => format!("{conformance} --case {slugs} -- {server}"),
+        None => format!("{command} --case {slugs}"),
+    }
 }
 
 impl<'a> Show<'a> {
@@ -213,7 +228,7 @@ fn failure(out: &mut String, run: &Report, report: &CaseReport, show: Show<'_>) 
     }
     transcript(out, &report.transcript, line)?;
     draw(out, &report.transcript, line, show.columns)?;
-    writeln!(out, "  {HEADING}again{HEADING:#}  {} --case {}", show.again, report.case.slug)?;
+    writeln!(out, "  {HEADING}again{HEADING:#}  {}", with_cases(show.again, &[report.case.slug]))?;
     match (show.replay, Recording::of(run, report)) {
         (Some(replay), Some(recording)) => {
             writeln!(out, "  {HEADING}replay{HEADING:#} {}", replay.replace("FILE", &recording.file_name()))

@@ -1,7 +1,7 @@
 //! From a conformance run to the cases of a result.
 
 use conformance::transcript::{self, Transcript};
-use conformance::{CaseReport, Dialect, Report, RequirementReport, Verdict as Found};
+use conformance::{CaseReport, Dialect, Report, RequirementReport, Verdict as Found, with_cases};
 
 use crate::from_sim::Detail;
 use crate::model::{Case, Citation, Finding, Layer, Level, Location, Party, PartyKind, Step, Tone, Verdict};
@@ -54,7 +54,7 @@ fn requirement(judged: &RequirementReport, again: &str) -> Case {
         verdict: if judged.met() { Verdict::Pass } else { Verdict::Fail },
         findings: finding.into_iter().collect(),
         remarks: vec![format!("verified by {}", verifying.join(", "))],
-        ..Case::new(id, judged.text.clone(), format!("{again} --case {}", verifying.join(" ")))
+        ..Case::new(id, judged.text.clone(), with_cases(again, &verifying))
     }
 }
 
@@ -106,7 +106,7 @@ fn case(found: &CaseReport, again: &str, detail: Detail) -> Case {
         parties,
         story,
         steps_omitted: omitted,
-        ..Case::new(asked.slug.to_owned(), asked.rule.to_owned(), format!("{again} --case {}", asked.slug))
+        ..Case::new(asked.slug.to_owned(), asked.rule.to_owned(), with_cases(again, &[asked.slug]))
     }
 }
 

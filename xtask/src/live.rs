@@ -60,6 +60,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) interrupt: Interrupt,
     /// Waits for the server.
     pub(crate) wait: Wait<'a>,
+    /// The words of the command that starts the server, if Glare does.
+    pub(crate) started: &'a [String],
 }
 
 /// A scenario to be played.
@@ -233,6 +235,10 @@ impl Scenarios {
         }
         words.push("--scenario".to_owned());
         words.extend(runs.into_iter().map(|run| run.called.clone()));
+        if !setting.started.is_empty() {
+            words.push("--".to_owned());
+            words.extend_from_slice(setting.started);
+        }
         reports::command_line(&crate::program(), words)
     }
 }

@@ -16,7 +16,7 @@ const FIRST_SEED: &str = "GLARE_FIRST_SEED";
 
 #[test]
 fn webrtc_peers_settle_after_any_trouble() {
-    all_settle("calls", 300);
+    all_settle("calls", 200);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn long_outages_settle() {
 
 #[test]
 fn peers_that_move_and_send_media_settle() {
-    all_settle("roaming", 100);
+    all_settle("roaming", 60);
 }
 
 #[test]

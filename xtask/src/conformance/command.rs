@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use conformance::Target;
+use conformance::{Restart, Target};
 use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 
 /// How long a server may take to end after SIGTERM; then it is killed.
@@ -57,6 +57,11 @@ impl StartedServer {
         Ok(Self { child, command })
     }
 
+    /// How the server is started again after a crash: what is left of it is ended first.
+    pub(super) fn restart(&self) -> Restart {
+        Restart::new(&self.command).after(end_family)
+    }
+
     /// Why the server cannot be reached any more, if its process has ended.
     pub(super) fn has_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
@@ -73,7 +78,13 @@ impl Drop for StartedServer {
 
 /// Ends the server that was started, if any, with all processes that it started.
 pub(crate) fn end_running() {
-    let Some(pid) = RUNNING.lock().expect("nothing panics while it holds it").take() else { return };
+    end_family();
+    RUNNING.lock().expect("nothing panics while it holds it").take();
+}
+
+/// The same while the test goes on, so that the server can be started again.
+fn end_family() {
+    let Some(pid) = *RUNNING.lock().expect("nothing panics while it holds it") else { return };
     signal(pid, Signal::TERM);
     let start = crate::now();
     #[allow(clippy::disallowed_methods)] // a real server, outside of every simulation

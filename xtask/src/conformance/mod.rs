@@ -129,7 +129,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     ascii: bool,
     /// Shell command that brings the server back after a crash; the crash is reported in the case that caused it, and
-    /// the run goes on
+    /// the run goes on [default: COMMAND, if there is one]
     #[arg(long, value_name = "CMD", conflicts_with_all = ["sim", "list", "scenarios"])]
     restart: Option<String>,
     /// List the cases without running them
@@ -137,7 +137,7 @@ pub(crate) struct Arguments {
     list: bool,
     #[command(flatten)]
     live: crate::live::Scenarios,
-    /// Command that starts the server; it is ended with all its children after the test
+    /// Command that starts the server, also after a crash; it is ended with all its children after the test
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["sim", "list"])]
     started: Vec<String>,
 }
@@ -175,6 +175,7 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
                 out: arguments.out.as_deref(),
                 json: arguments.format == Format::Json,
                 wait: arguments.wait(&interrupt, started.as_mut()),
+                started: &arguments.started,
                 interrupt: interrupt.clone(),
             }),
             Err(error) => Ok(report_error(&error, USAGE)),
@@ -210,7 +211,8 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         (Ok(known), Ok(requirements)) => (known, requirements),
         (Err(error), _) | (_, Err(error)) => return Ok(report_error(&error, USAGE)),
     };
-    let options = conformance::Options { interrupt: Some(interrupt.flag()), ..arguments.options()? };
+    let restart = arguments.restart.clone().map(Restart::new).or_else(|| Some(started.as_ref()?.restart()));
+    let options = conformance::Options { interrupt: Some(interrupt.flag()), restart, ..arguments.options()? };
     let mut wait = arguments.wait(&interrupt, started.as_mut());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut tested: Vec<(TestedServer, Series)> = Vec::new();
@@ -271,7 +273,8 @@ pub(crate) fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
         (None, None) => {}
     }
     if let Some(why) = options.restart.as_ref().and_then(Restart::failure) {
-        return Ok(report_error(&format!("--restart: {why}"), UNREACHABLE));
+        let whose = if arguments.restart.is_some() { "--restart" } else { "after a crash" };
+        return Ok(report_error(&format!("{whose}: {why}"), UNREACHABLE));
     }
     let code = if tested.iter().all(|(_, series)| series.passed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok(interrupt.or(code))
@@ -365,7 +368,7 @@ impl Arguments {
             jobs: self.jobs.get(),
             seed: seed?,
             record: self.record.is_some(),
-            restart: self.restart.clone().map(Restart::new),
+            restart: None,
             interrupt: None,
         })
     }

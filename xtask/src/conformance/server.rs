@@ -19,7 +19,8 @@ const SLOW: Duration = Duration::from_secs(1200);
 pub(super) struct TestedServer {
     kind: ServerKind,
     pub(super) cases: &'static [&'static Case],
-    /// The command that tests it again, without case and seed. Secrets are left out.
+    /// The command that tests it again, without case and seed, and at its end the one that starts the server. Secrets of
+    /// requests are left out.
     again: String,
     /// The dialect as given: a name or a file.
     pub(super) dialect: Option<String>,
@@ -105,6 +106,10 @@ fn again(arguments: &Arguments, target: &Target) -> String {
     if !target.headers().is_empty() {
         again.push_str(" --header …");
     }
+    if !arguments.started.is_empty() {
+        again.push_str(" --");
+        again.push_str(&reports::command_line("", arguments.started.iter().cloned()));
+    }
     again
 }
 
@@ -160,6 +165,8 @@ impl TestedServer {
         let again = self.again(run);
         // The flags are the same as for the run, except that the recording contains the name of a shipped dialect.
         let (program, rest) = again.split_once(" conformance ")?;
+        // `replay` starts no server.
+        let rest = rest.split_once(" -- ").map_or(rest, |(rest, _)| rest);
         let named = self.dialect.as_deref().filter(|dialect| conformance::shipped().any(|name| name == *dialect));
         let rest = named.map_or_else(|| rest.to_owned(), |name| rest.replace(&format!(" --dialect {name}"), ""));
         matches!(

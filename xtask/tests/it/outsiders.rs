@@ -1,6 +1,8 @@
 //! Scenarios with real WebRTC peers against servers that nobody here wrote, in the dialects of their files.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -65,4 +67,43 @@ fn peers_of_y_webrtc_connect_through_its_server() {
     node.arg(modules.join("node_modules/y-webrtc/bin/server.js")).env("PORT", port.to_string());
     let _server = Outsider::start(node, port);
     passes("mesh-3", "y-webrtc", &format!("ws://127.0.0.1:{port}/"));
+}
+
+/// A text that is no JSON ends this server's process. Without the second start, 17 cases would not be tested.
+#[test]
+fn a_server_that_crashes_is_started_again_with_its_command() {
+    let Some(modules) = npm("y-webrtc", &["y-webrtc@10.3.0"]) else { return };
+    let port = free_port();
+    let program = modules.join("node_modules/y-webrtc/bin/server.js");
+    let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/known/y-webrtc.toml");
+    let [program, known] = [&program, &known].map(|path| path.to_str().expect("UTF-8"));
+    let (url, setting) = (format!("ws://127.0.0.1:{port}/"), format!("PORT={port}"));
+    let test = ["conformance", "--url", &url, "--dialect", "y-webrtc", "--known", known, "--case", "msg/*"];
+    let run = glare(&[&test[..], &["--", "env", &setting, "node", program]].concat());
+    assert_eq!(run.code(), 0, "{}{}", run.out(), run.err());
+    assert!(run.out().contains("msg/not-json") && !run.out().contains("not tested"), "{}", run.out());
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "it is ended after the test");
+}
+
+/// A server that no longer answers, but still holds its port, is ended before the next start.
+#[test]
+fn a_server_that_hangs_is_ended_and_started_again() {
+    let Some(modules) = npm("y-webrtc", &["y-webrtc@10.3.0"]) else { return };
+    let port = free_port();
+    let right = fs::read_to_string(modules.join("node_modules/y-webrtc/bin/server.js")).expect("it is installed");
+    // What would end the process makes it spin instead, deaf to SIGTERM.
+    let spins = format!(
+        "process.on('SIGTERM', () => {{}})\nprocess.on('uncaughtException', () => {{ for (;;); }})\n{}",
+        right.replace("#!/usr/bin/env node", "")
+    );
+    let program = modules.join("node_modules/y-webrtc/bin/spins.js");
+    fs::write(&program, spins).expect("the folder is ours");
+    let (url, setting) = (format!("ws://127.0.0.1:{port}/"), format!("PORT={port}"));
+    let program = program.to_str().expect("UTF-8");
+    let test = ["conformance", "--url", &url, "--dialect", "y-webrtc", "--case", "msg/not-json", "--case", "msg/null"];
+    let run = glare(&[&test[..], &["--", "env", &setting, "node", program]].concat());
+    assert_eq!(run.code(), 1, "{}{}", run.out(), run.err());
+    assert!(!run.out().contains("not tested"), "{}", run.out());
+    let again = format!("--dialect y-webrtc --case msg/not-json -- env {setting} node {program}\n");
+    assert!(run.out().contains(&again), "{}", run.out());
 }
