@@ -49,6 +49,7 @@ mod foreign;
 pub mod hash;
 pub mod host;
 pub mod identities;
+mod last_lines;
 pub mod live;
 mod mapping;
 pub mod media;

@@ -3,6 +3,7 @@
 use reports::{Detail, Seed, Sweep};
 use sim::run::{Cause, Crash};
 
+use crate::model::{read, written};
 use crate::{FRIENDS, WALL, avoided, plain, play, replay, wrong};
 
 #[test]
@@ -60,7 +61,11 @@ fn what_a_server_program_did_not_bring_about_is_not_tested() {
     let text = plain(&sweep.text(&replay(), None));
     assert!(text.contains("Not tested with this server") && text.contains("reconnected in 1 of 2 seeds"), "{text}");
     let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Brief, None);
-    assert_eq!(case.simulation.expect("it is one").not_tested, ["reconnected"]);
+    assert_eq!(case.simulation.as_ref().expect("it is one").not_tested, ["reconnected"]);
+    let page = |case| reports::html(&[read(&written(vec![case])).expect("a result")]);
+    let words = "Not tested, because this server did not bring it about";
+    let other = reports::case_of_outcome(&play(FRIENDS, 1), WALL, &replay(), Detail::Brief, None);
+    assert!(page(case).contains(words) && !page(other).contains(words));
 }
 
 #[test]

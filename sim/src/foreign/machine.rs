@@ -20,6 +20,7 @@ use super::trouble::Trouble;
 use super::{Order, Part, channel};
 use crate::event::{NodeId, ProgramEvent, Recorder, What};
 use crate::host::Host;
+use crate::last_lines::LastLines;
 use crate::socket::SimListener;
 
 /// A machine, from the start of its program until no process of it is left.
@@ -97,13 +98,11 @@ pub(crate) struct Seen {
     /// Why it could not be simulated any further.
     pub(crate) trouble: Option<String>,
     /// The last lines that it has printed.
-    pub(crate) last_lines: VecDeque<String>,
+    pub(crate) last_lines: LastLines,
 }
 
 /// How many of the names and addresses are kept that a server asked for in vain.
 const SOUGHT: usize = 6;
-/// How many lines are kept for the message about a program's end.
-const LAST_LINES: usize = 8;
 
 impl Status {
     pub(crate) fn seen(&self) -> Seen {
@@ -342,13 +341,9 @@ impl Machine {
             if self.client.as_mut().is_some_and(|client| client.printed(&line)) {
                 continue;
             }
-            self.status.change(|seen| {
-                if seen.last_lines.len() == LAST_LINES {
-                    seen.last_lines.pop_front();
-                }
-                seen.last_lines.push_back(line.clone());
-            });
-            self.recorder.write(self.node, What::Program(ProgramEvent::Printed { text: line.into() }));
+            let text = line.into();
+            self.status.change(|seen| seen.last_lines.push(&text));
+            self.recorder.write(self.node, What::Program(ProgramEvent::Printed { text }));
         }
     }
 

@@ -1,20 +1,17 @@
 //! Glare's own client cannot end by itself without ending the run. A program of others can.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Event, Fault, MachineEvent, NodeId, ProgramEvent, What};
+use crate::last_lines::LastLines;
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
-
-/// Lines of the program that the message repeats.
-const LINES: usize = 6;
 
 #[derive(Default)]
 pub(crate) struct ClientStaysUp {
     is_over: bool,
     /// Actors that were ordered to leave.
     leave: BTreeSet<NodeId>,
-    last_lines: BTreeMap<NodeId, VecDeque<Arc<str>>>,
+    last_lines: BTreeMap<NodeId, LastLines>,
 }
 
 impl Oracle for ClientStaysUp {
@@ -37,11 +34,7 @@ impl Oracle for ClientStaysUp {
                 self.last_lines.remove(&event.node);
             }
             What::Program(ProgramEvent::Printed { text }) => {
-                let lines = self.last_lines.entry(event.node).or_default();
-                if lines.len() == LINES {
-                    lines.pop_front();
-                }
-                lines.push_back(text.clone());
+                self.last_lines.entry(event.node).or_default().push(text);
             }
             What::Program(ProgramEvent::Overdue) => {
                 let message =
@@ -67,11 +60,6 @@ impl Oracle for ClientStaysUp {
 impl ClientStaysUp {
     /// What the program printed last, which is forgotten: the next life prints anew.
     fn said(&mut self, node: NodeId) -> String {
-        let lines = self.last_lines.remove(&node).unwrap_or_default();
-        if lines.is_empty() {
-            return "; it has printed nothing".to_owned();
-        }
-        let lines: Vec<_> = lines.iter().map(|line| format!("“{line}”")).collect();
-        format!("; it printed last: {}", lines.join(" / "))
+        self.last_lines.remove(&node).unwrap_or_default().words()
     }
 }

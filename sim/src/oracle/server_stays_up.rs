@@ -1,15 +1,12 @@
 //! The reference server cannot crash without ending the run. A program of others can.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use scenarios::Machine;
 
 use crate::event::{Event, Fault, NodeId, NodeKind, ProgramEvent, What};
+use crate::last_lines::LastLines;
 use crate::oracle::cx::{Judges, Oracle, OracleCx};
-
-/// Lines of the program that the message repeats.
-const LINES: usize = 6;
 
 #[derive(Default)]
 pub(crate) struct ServerStaysUp {
@@ -22,7 +19,7 @@ pub(crate) struct ServerStaysUp {
 struct Program {
     /// Whether a step of the scenario ended it.
     is_ended: bool,
-    last_lines: VecDeque<Arc<str>>,
+    last_lines: LastLines,
 }
 
 impl Oracle for ServerStaysUp {
@@ -50,10 +47,7 @@ impl Oracle for ServerStaysUp {
                 return;
             }
             What::Program(ProgramEvent::Printed { text }) => {
-                if program.last_lines.len() == LINES {
-                    program.last_lines.pop_front();
-                }
-                program.last_lines.push_back(text.clone());
+                program.last_lines.push(text);
                 return;
             }
             What::Program(ProgramEvent::Ended { how }) => format!("ended {how}, and no step had ended it"),
@@ -61,24 +55,12 @@ impl Oracle for ServerStaysUp {
             _ => return,
         };
         if !self.is_over && !program.is_ended {
-            let said = program.said();
+            let said = program.last_lines.words();
             let whose = match cx.record.nodes[usize::from(event.node.0)].kind {
                 NodeKind::Machine(Machine::Server) => "the server's program".to_owned(),
                 _ => format!("the program of {}", cx.name(event.node)),
             };
             cx.violated(&[event.node], format!("{whose} {wrong}{said}"));
-        }
-    }
-}
-
-impl Program {
-    fn said(&self) -> String {
-        match &self.last_lines {
-            lines if lines.is_empty() => "; it has printed nothing".to_owned(),
-            lines => {
-                let lines: Vec<_> = lines.iter().map(|line| format!("“{line}”")).collect();
-                format!("; it printed last: {}", lines.join(" / "))
-            }
         }
     }
 }

@@ -121,16 +121,7 @@ fn with_lines(mut text: String, seen: &Seen) -> String {
             "; it asked for {sought}: a simulation has no other machines than the scenario's, so what the program needs must be one of its own processes"
         ));
     }
-    if seen.last_lines.is_empty() {
-        text.push_str("; it has printed nothing");
-    } else {
-        text.push_str("; it printed:");
-        for line in &seen.last_lines {
-            text.push_str("\n    ");
-            text.push_str(line);
-        }
-    }
-    text
+    text + &seen.last_lines.list()
 }
 
 /// Why a program does not run any more, with the last lines that it printed; `None` while it runs.
