@@ -125,7 +125,7 @@ impl Assignment<'_> {
                 gateway: self.subnets[index].address(1),
                 profile: net.profile.name.clone(),
                 nat: net.nat.clone(),
-                ipv6: net.ipv6.and_then(|ipv6| ipv6.value.0.clone()),
+                ipv6: net.ipv6.and_then(|ipv6| ipv6.value.network(net.nat.as_ref())),
                 link: net.link.over(link),
             };
             self.draft.networks.push(network);

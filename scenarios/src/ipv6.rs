@@ -100,9 +100,45 @@ fn firewall() -> NatBehavior {
 /// The keys of a NAT that mean nothing for a firewall, which translates nothing.
 const OF_NATS: [&str; 5] = ["mapping", "filter-state", "port-allocation", "hairpinning", "pooling"];
 
+/// The keys of what a router blocks, which its firewall blocks too if nothing else is said: it is one machine with one policy.
+const OF_POLICY: [&str; 2] = ["udp-blocked", "tcp-ports-blocked"];
+
 /// The key `ipv6` of a network: whether it has IPv6, or the keys of its firewall.
 #[derive(Clone, Debug)]
-pub(crate) struct Ipv6Entry(pub(crate) Option<Ipv6Network>);
+pub(crate) struct Ipv6Entry {
+    network: Option<Ipv6Network>,
+    /// Which of [`OF_POLICY`] it gives.
+    gives: [bool; 2],
+}
+
+impl Ipv6Entry {
+    fn new(network: Option<Ipv6Network>) -> Self {
+        Self { network, gives: [false; 2] }
+    }
+
+    /// Whether it means that there is IPv6.
+    pub(crate) fn is_on(&self) -> bool {
+        self.network.is_some()
+    }
+
+    /// The IPv6 of a network with this NAT.
+    pub(crate) fn network(&self, nat: Option<&NatBehavior>) -> Option<Ipv6Network> {
+        let mut network = self.network.clone()?;
+        if let (Some(firewall), Some(nat)) = (&mut network.firewall, nat) {
+            let [udp, tcp] = self.gives;
+            let policy = blocking_as(nat, firewall.clone());
+            firewall.udp_blocked = if udp { firewall.udp_blocked } else { policy.udp_blocked };
+            firewall.tcp_ports_blocked =
+                if tcp { firewall.tcp_ports_blocked.clone() } else { policy.tcp_ports_blocked };
+        }
+        Some(network)
+    }
+}
+
+/// A firewall that blocks what a NAT blocks.
+fn blocking_as(nat: &NatBehavior, firewall: NatBehavior) -> NatBehavior {
+    NatBehavior { udp_blocked: nat.udp_blocked, tcp_ports_blocked: nat.tcp_ports_blocked.clone(), ..firewall }
+}
 
 impl Read for Ipv6Entry {
     const RIGHT: &'static str = "true, false, or a table such as { filtering = \"endpoint-independent\" }";
@@ -110,7 +146,7 @@ impl Read for Ipv6Entry {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, problems: &Problems) -> Option<Self> {
         let DeValue::Table(keys) = value.get_ref() else {
             let DeValue::Boolean(on) = value.get_ref() else { return mistyped(value, name, problems) };
-            return Some(Self(on.then(Ipv6Network::default)));
+            return Some(Self::new(on.then(Ipv6Network::default)));
         };
         if let Some(off) = keys.get("firewall") {
             let mut table = Table::of::<Self>(value, name, problems)?;
@@ -120,22 +156,23 @@ impl Read for Ipv6Entry {
                 let line = problems.line(&off.span());
                 problems.report(line, "`firewall` can only be false: a network has one anyway");
             }
-            return Some(Self(Some(Ipv6Network { firewall: None })));
+            return Some(Self::new(Some(Ipv6Network { firewall: None })));
         }
         for (key, value) in keys.iter().filter(|(key, _)| OF_NATS.contains(&key.get_ref().as_ref())) {
             let message = format!("`{}` is for NATs, and IPv6 has none: remove it", key.get_ref());
             problems.report(problems.line(&value.span()), message);
         }
+        let gives = OF_POLICY.map(|policy| keys.get(policy).is_some());
         let keys = NatKeys::read(value, name, problems)?;
         let mut behavior = firewall();
         keys.apply(&mut behavior);
-        Some(Self(Some(Ipv6Network { firewall: Some(behavior) })))
+        Some(Self { network: Some(Ipv6Network { firewall: Some(behavior) }), gives })
     }
 }
 
 /// Gives the actors their families, and servers IPv6 if an actor has it. Reports what does not fit together.
 pub(crate) fn families(file: &File, nets: &[Net<'_>], mut draft: Draft, problems: &Problems) -> Draft {
-    let has_ipv6 = |net: &Net<'_>| net.ipv6.is_some_and(|ipv6| ipv6.value.0.is_some());
+    let has_ipv6 = |net: &Net<'_>| net.ipv6.is_some_and(|ipv6| ipv6.value.is_on());
     for net in nets.iter().filter(|net| has_ipv6(net)) {
         let outer = net.behind.and_then(|behind| draft.network_names.get(&behind.value));
         if let (Some(outer), Some(ipv6)) = (outer.map(|outer| &nets[outer.0]), net.ipv6)
@@ -152,14 +189,14 @@ pub(crate) fn families(file: &File, nets: &[Net<'_>], mut draft: Draft, problems
             let there = actor.network.map(|network| &nets[network.0]);
             let is_program = actor.program.is_some();
             actor.ipv6 = match &entry.ipv6 {
-                Some(ipv6) => ipv6.value.0.is_some(),
+                Some(ipv6) => ipv6.value.is_on(),
                 None => !is_program && there.is_some_and(has_ipv6),
             };
             let line = entry.ipv6.as_ref().map_or(actor.line, |ipv6| ipv6.line);
             let is_table = entry
                 .ipv6
                 .as_ref()
-                .is_some_and(|ipv6| ipv6.value.0.as_ref().is_some_and(|it| *it != Ipv6Network::default()));
+                .is_some_and(|ipv6| ipv6.value.network.as_ref().is_some_and(|it| *it != Ipv6Network::default()));
             if let Some(wrong) = wrong(
                 actor,
                 there.map(|net| (net.name.as_str(), has_ipv6(net))),
@@ -216,12 +253,13 @@ pub(crate) fn check(draft: &Draft, nets: &[Net<'_>], server: &ServerSetup, probl
     }
 }
 
-/// The value of the key `ipv6` that means this network.
-pub(crate) fn written(network: &Ipv6Network) -> String {
+/// The value of the key `ipv6` that means this network, beside a NAT.
+pub(crate) fn written(network: &Ipv6Network, nat: Option<&NatBehavior>) -> String {
+    let by_default = nat.map_or_else(firewall, |nat| blocking_as(nat, firewall()));
     match &network.firewall {
         None => "{ firewall = false }".to_owned(),
-        Some(behavior) if *behavior == firewall() => "true".to_owned(),
-        Some(behavior) => table(&differing_keys(behavior, &firewall())),
+        Some(behavior) if *behavior == by_default => "true".to_owned(),
+        Some(behavior) => table(&differing_keys(behavior, &by_default)),
     }
 }
 

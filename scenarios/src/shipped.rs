@@ -22,7 +22,7 @@ pub struct Shipped {
 impl Shipped {
     /// Whether a run of it takes so long that tests leave it out.
     pub fn is_slow(&self) -> bool {
-        ["internet-1k", "reconnect-storm-1k"].contains(&self.name)
+        ["internet-1k", "internet-mix", "internet-mix-ipv6", "reconnect-storm-1k"].contains(&self.name)
     }
 
     /// Its path in the repository.
@@ -111,6 +111,8 @@ const SCENARIOS: &[(&str, &str, &str)] = scenarios![
     "mobility" / "page-suspended",
     "population" / "internet-100",
     "population" / "internet-1k",
+    "population" / "internet-mix",
+    "population" / "internet-mix-ipv6",
     "turn" / "relay-only",
     "media" / "call-with-media",
     "media" / "media-through-turn",

@@ -175,7 +175,7 @@ impl<'a> Writer<'a> {
         self.key("subnet", &self.subnet(network).to_string());
         self.raw("external", &list(&network.external));
         if let Some(ipv6) = &network.ipv6 {
-            self.raw("ipv6", &ipv6::written(ipv6));
+            self.raw("ipv6", &ipv6::written(ipv6, network.nat.as_ref()));
         }
         self.link(network.link, LINK);
     }

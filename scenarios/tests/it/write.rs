@@ -49,11 +49,31 @@ ipv6 = true
 name = "dia"
 nat = "symmetric"
 ipv6 = true
+[[actor]]
+name = "eva"
+nat = "symmetric"
+override = { udp-blocked = true, tcp-ports-blocked = [3478] }
+ipv6 = true
+[[actor]]
+name = "fay"
+nat = "udp-blocked"
+ipv6 = { udp-blocked = false, tcp-ports-blocked = [443] }
 "#;
     let mut scenario = parse("own.toml", text).expect("it is valid");
+    let firewall = |name: &str| {
+        let network = scenario.networks.iter().find(|network| network.name == name).expect("it has its own");
+        network.ipv6.as_ref().and_then(|ipv6| ipv6.firewall.clone()).expect("it has a firewall")
+    };
+    let blocks = ["dia", "eva", "fay"].map(firewall).map(|wall| (wall.udp_blocked, wall.tcp_ports_blocked));
+    assert_eq!(
+        blocks,
+        [(false, vec![]), (true, vec![3478]), (false, vec![443])],
+        "as the NAT does, if nothing is said"
+    );
     assert!(scenario.ice_servers[0].ipv6 && !scenario.server.ipv6, "a server has IPv6 if an actor has");
     let families: Vec<_> = scenario.actors.iter().map(|actor| (actor.ipv4, actor.ipv6)).collect();
-    assert_eq!(families, [(true, true), (true, false), (true, true), (true, true)]);
+    let both = (true, true);
+    assert_eq!(families, [both, (true, false), both, both, both, both]);
     let mut again = parse("written.toml", &write(&scenario)).expect("it reads back");
     forget_lines(&mut scenario);
     forget_lines(&mut again);
