@@ -37,6 +37,7 @@ mod oracle_roles;
 mod packets;
 mod played;
 mod population;
+mod port_prediction;
 mod properties;
 mod reachability;
 mod real_servers;
