@@ -125,6 +125,11 @@ impl Connection {
         self.state
     }
 
+    /// Whether an RST has ended it.
+    pub(super) fn was_reset(&self) -> bool {
+        self.was_reset
+    }
+
     /// Whether the program has closed the socket.
     pub(super) fn is_orphan(&self) -> bool {
         self.is_orphan

@@ -186,6 +186,10 @@ impl Stack {
     }
 
     fn take(&mut self, id: ConnectionId, packet: &Packet, segment: &Segment) {
+        if self.connections[&id].was_reset() {
+            // The program may not have noticed, but there is no connection (RFC 9293 §3.10.7.1).
+            return self.refuse(packet);
+        }
         if self.connections[&id].is_orphan() && !segment.payload.is_empty() && !segment.flags.rst {
             // Nobody will read it (RFC 9293 §3.6.1).
             self.remove(id);

@@ -312,6 +312,23 @@ fn data_for_a_closed_socket_is_answered_with_an_rst() {
     );
 }
 
+/// A Linux kernel does so too, although the program still has the socket: `sim/tests/it/kernel`.
+#[test]
+fn a_segment_of_a_connection_that_was_reset_is_answered_with_an_rst() {
+    let mut ours = Ours::connected();
+    let (life, id) = ours.end(End::Server);
+    assert!(ours.tcp.abort(life, id).is_some(), "the client does not hear of it");
+    assert!(matches!(ours.write(End::Client, 10), Poll::Ready(Ok(10))));
+    let mut all = Vec::new();
+    while !ours.is_quiet() {
+        all.extend(ours.deliver(usize::MAX));
+    }
+    assert_eq!(all.iter().filter(|seen| seen.3.rst).count(), 1, "an RST is not answered: {all:?}");
+    assert!(
+        matches!(ours.write(End::Client, 10), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset)
+    );
+}
+
 #[test]
 fn a_connection_that_both_sides_have_closed_is_forgotten_at_once() {
     for order in [[End::Client, End::Server], [End::Server, End::Client]] {

@@ -13,12 +13,13 @@ mod namespace;
 mod rules;
 mod topology;
 
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
+use std::{fmt, fs, io};
 
-use scenarios::{Action, Machine, Scenario, Step};
+use scenarios::{Action, Machine, NetworkIndex, Scenario, Step};
 
 use crate::dialects::Dialects;
 use crate::event::Record;
@@ -29,7 +30,7 @@ use ground::Namespaces;
 pub use namespace::Namespace;
 use rules::Rules;
 pub use rules::Unmakeable;
-use topology::Topology;
+use topology::{MACHINE, OUTSIDE, Topology};
 
 /// What this machine lacks to run scenarios in namespaces; `None` if they can run.
 pub fn missing() -> Option<String> {
@@ -59,6 +60,9 @@ pub fn missing() -> Option<String> {
         )
     })
 }
+
+/// What a router's interface has while its address changes: one for documentation (RFC 5737) that no scenario assigns.
+const PLACEHOLDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 254);
 
 /// Rules with everything that those of NATs use.
 const PROBE: &str = "table ip probe {
@@ -122,6 +126,39 @@ impl Machines {
                 Place::within(self.topology.actors[actor.0].clone(), self.scenario.actors[actor].address)
             }
         }
+    }
+
+    /// Makes a router on the internet forget all connections, as if it had rebooted. If an address is given, it has that one
+    /// afterwards, in place of its own.
+    ///
+    /// # Errors
+    /// As `ip` reports them.
+    pub fn reboot(&self, network: NetworkIndex, address: Option<Ipv4Addr>) -> io::Result<()> {
+        let old = self.scenario.networks[network].external[0];
+        // Masquerading forgets the connections of an address that is removed. With no address at all, the interface would lose its
+        // routes.
+        let mut commands = vec![format!("addr add {PLACEHOLDER}/32 dev {OUTSIDE}")];
+        commands.push(format!("addr del {old}/32 dev {OUTSIDE}"));
+        commands.push(format!("addr add {}/32 dev {OUTSIDE}", address.unwrap_or(old)));
+        commands.push(format!("addr del {PLACEHOLDER}/32 dev {OUTSIDE}"));
+        self.topology.routers[network.0].ip(&commands)?;
+        let Some(address) = address else { return Ok(()) };
+        let actors = self.scenario.actors.iter().zip(&self.topology.actors);
+        let outside = actors.filter(|(actor, _)| actor.network.is_none()).map(|(_, machine)| machine);
+        for machine in outside.chain([&self.topology.server]) {
+            machine.ip(&[format!("route add {address}/32 dev {MACHINE}")])?;
+        }
+        Ok(())
+    }
+
+    /// The number of TCP connections that a router knows.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn tcp_connections(&self, network: NetworkIndex) -> io::Result<usize> {
+        let read = || fs::read_to_string("/proc/thread-self/net/nf_conntrack");
+        let listed = self.topology.routers[network.0].enter(read)??;
+        Ok(listed.lines().filter(|line| line.split_whitespace().nth(2) == Some("tcp")).count())
     }
 }
 

@@ -17,13 +17,14 @@ pub(super) const INSIDE: &str = "lan";
 /// A router's interface to the outer network.
 pub(super) const OUTSIDE: &str = "wan";
 /// The only interface of a machine.
-const MACHINE: &str = "eth0";
+pub(super) const MACHINE: &str = "eth0";
 
 /// The namespaces of a scenario.
 pub(super) struct Topology {
     /// Has the bridge of the internet. It must live as long as the others.
     _internet: Namespace,
-    _routers: Vec<Namespace>,
+    /// By the index of the network.
+    pub(super) routers: Vec<Namespace>,
     pub(super) server: Namespace,
     /// By the index of the actor.
     pub(super) actors: Vec<Namespace>,
@@ -112,7 +113,7 @@ impl Topology {
         for switch in &switches {
             switch.introduce()?;
         }
-        Ok(Self { _internet: internet, _routers: routers, server, actors })
+        Ok(Self { _internet: internet, routers, server, actors })
     }
 }
 
@@ -121,6 +122,8 @@ fn prepare(namespace: &Namespace) -> io::Result<()> {
     for of in ["all", "default"] {
         // Packets may come from an address without a route back.
         namespace.set(&format!("net/ipv4/conf/{of}/rp_filter"), 0)?;
+        // A router that hairpins must not tell its hosts to do without it.
+        namespace.set(&format!("net/ipv4/conf/{of}/send_redirects"), 0)?;
         // Scenarios have no IPv6, whose neighbour discovery would only add packets.
         match namespace.set(&format!("net/ipv6/conf/{of}/disable_ipv6"), 1) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -128,5 +131,10 @@ fn prepare(namespace: &Namespace) -> io::Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    // What a bridge carries from host to host is no business of the router's rules. The parameter exists if anybody on this
+    // machine needed it.
+    match namespace.set("net/bridge/bridge-nf-call-iptables", 0) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

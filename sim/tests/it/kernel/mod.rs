@@ -2,18 +2,22 @@
 //! nftables, connect in the same way.
 
 mod probe;
+mod tcp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use scenarios::{Action, ActorIndex, Builder, Dependence, Machine, MachineAction, NatBehavior, TurnServer};
+use scenarios::{
+    Action, ActorIndex, Builder, Dependence, Machine, MachineAction, NatBehavior, TurnServer,
+};
 use sim::live::netns::{Namespace, Script, missing};
 use sim::reachability::{CandidateKind, Place, Verdict, can_connect};
 
 use crate::installed::debian_if_possible;
 use crate::played::{Played, scenario};
 use probe::{Port, Times};
+use tcp::{Case, Heard, Seen};
 
 /// Length of a call. On a kernel it takes as long as it says, but calls run beside each other.
 const SECONDS: u64 = 8;
@@ -61,6 +65,50 @@ fn nats_behave_as_on_a_kernel() {
     assert_eq!(real[0].after_stream, [(3300, true), (5500, false)]);
     assert_eq!([3, 4, 5, 6].map(|nat| real[nat].hears[1..].iter().filter(|hears| **hears).count()), [2, 1, 0, 0]);
     assert_eq!(real[6].ports, [Port::Other; 3], "{:?}", real[6]);
+}
+
+/// What becomes of a connection through each NAT: how long it is remembered while nobody speaks, after it was reset and after it
+/// was closed, and after a reboot.
+#[test]
+fn tcp_connections_are_forgotten_and_picked_up_as_on_a_kernel() {
+    if !ready() {
+        return;
+    }
+    let short = |nat: NatBehavior| NatBehavior {
+        tcp_lifetime_opening: Duration::from_secs(3),
+        tcp_lifetime: Duration::from_secs(3),
+        tcp_lifetime_closing: Duration::from_secs(2),
+        tcp_lifetime_reset: Duration::from_secs(2),
+        ..nat
+    };
+    let mut nats: Vec<(String, NatBehavior)> =
+        NATS.iter().map(|profile| ((*profile).to_owned(), short(nat(profile)))).collect();
+    for profile in ["home-linux", "home-linux-reject"] {
+        let nat = NatBehavior { tcp_pick_up: false, ..short(nat(profile)) };
+        nats.push((format!("{profile} that picks up nothing"), nat));
+    }
+    let mut cases = vec![Case::Silence(1500), Case::Silence(4700)];
+    cases.extend([700, 3500].into_iter().flat_map(|time| [Case::Reset(time), Case::Close(time)]));
+    cases.extend([false, true].map(|readdresses| Case::Reboot { readdresses }));
+    let all: Vec<_> = nats.iter().flat_map(|(name, nat)| cases.iter().map(move |case| (name, nat, *case))).collect();
+    let real = beside(&all, |(_, nat, case)| tcp::kernel((*nat).clone(), *case));
+    let mut differing = Vec::new();
+    for ((name, nat, case), real) in all.iter().zip(&real) {
+        let simulated = tcp::simulated((*nat).clone(), *case);
+        if *real != simulated {
+            differing.push(format!("{name}, {case:?}: {real:?} on the kernel, {simulated:?} simulated"));
+        }
+    }
+    assert!(differing.is_empty(), "{} of {}:\n{}", differing.len(), all.len(), differing.join("\n"));
+
+    // A probe that always finds the same would prove little. home-linux:
+    let (inside, outside) = (Seen::Inside, Seen::Outside);
+    assert_eq!(real[0], [inside(Heard::Data), outside(Heard::Data), inside(Heard::Nothing)]);
+    assert_eq!(real[1][..2], [inside(Heard::Nothing), outside(Heard::Data)], "it is picked up when the inside speaks");
+    assert_eq!(real[2], [Seen::Known(1), outside(Heard::Reset), Seen::Known(1)]);
+    assert_eq!(real[4], [Seen::Known(1), outside(Heard::Reset), Seen::Known(0)]);
+    assert_eq!(real[6], [Seen::Known(0), outside(Heard::Data), inside(Heard::Data)], "the address is the same");
+    assert_eq!(real[7], [Seen::Known(0), outside(Heard::Nothing), inside(Heard::Reset)], "the address is another");
 }
 
 #[test]
@@ -140,6 +188,14 @@ fn what_a_kernel_cannot_do_is_refused_with_the_key() {
 /// Runs calls on the kernel and simulated, and compares who is connected and with which candidates. Returns what was
 /// found where that is not left to chance; nothing if there are no namespaces here.
 fn compare(calls: impl IntoIterator<Item = (String, Builder)>) -> Vec<Option<[CandidateKind; 2]>> {
+    compare_by(calls, |found| found)
+}
+
+/// The same, of which this is compared.
+fn compare_by<T: PartialEq>(
+    calls: impl IntoIterator<Item = (String, Builder)>,
+    by: impl Fn(Option<[CandidateKind; 2]>) -> T,
+) -> Vec<Option<[CandidateKind; 2]>> {
     if !ready() {
         return Vec::new();
     }
@@ -154,7 +210,7 @@ fn compare(calls: impl IntoIterator<Item = (String, Builder)>) -> Vec<Option<[Ca
             continue;
         }
         let simulated = found(&played);
-        if real != simulated {
+        if by(real) != by(simulated) {
             differing.push(format!("{name}: {real:?} on the kernel, {simulated:?} simulated"));
         }
         compared.push(real);
