@@ -8,6 +8,7 @@ use crate::error::{Problems, quote};
 use crate::expand::LAN;
 use crate::file::{External, File, NewAddress, Verb};
 use crate::link::Link;
+use crate::nat::{Hairpinning, NatBehavior};
 use crate::scenario::{Move, Network, NetworkIndex, ServerSetup};
 use crate::table::Lined;
 use crate::value::Subnet;
@@ -116,12 +117,23 @@ impl Assignment<'_> {
 
     /// Adds the networks to the draft, with the addresses of their NATs.
     fn add_networks(&mut self, link: Link) -> Option<()> {
-        for (index, net) in self.nets.iter().enumerate() {
+        for index in 0..self.nets.len() {
             let behind = self.behind[index];
+            let external = self.external(index, behind)?;
+            let net = &self.nets[index];
+            let is_router_source = |nat: &NatBehavior| nat.hairpinning == Hairpinning::RouterSource;
+            if external.len() > 1 && net.nat.as_ref().is_some_and(is_router_source) {
+                let message = format!(
+                    "`{}`: with `hairpinning = \"router-source\"`, a port at the router's address must belong to one \
+                     external address: give it one `external`",
+                    net.name
+                );
+                self.problems.report(net.line, message);
+            }
             let network = Network {
                 name: net.name.clone(),
                 behind,
-                external: self.external(index, behind)?,
+                external,
                 gateway: self.subnets[index].address(1),
                 profile: net.profile.name.clone(),
                 nat: net.nat.clone(),

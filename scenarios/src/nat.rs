@@ -60,6 +60,10 @@ pub enum Hairpinning {
     InternalSource,
     /// It is hairpinned, with the sender's external endpoint as its source, as REQ-9 requires.
     ExternalSource,
+    /// It is hairpinned, with the router's own address inside as its source, and the port of the sender's external endpoint.
+    /// Routers with port forwarding do so ("NAT loopback"), so that answers come back to them. An answer has the external
+    /// endpoint as its source.
+    RouterSource,
 }
 
 /// What a router does with a packet from the outside that belongs to no mapping.
@@ -136,6 +140,13 @@ impl NatBehavior {
     pub fn contradiction(&self) -> Option<String> {
         let depends = Dependence::AddressAndPortDependent;
         let overloads = self.port_allocation == PortAllocation::PreserveOverloading;
+        if overloads && self.hairpinning == Hairpinning::RouterSource {
+            return Some(
+                "with `hairpinning = \"router-source\"`, the port at the router's address must belong to one mapping, so \
+                 `port-allocation` must not be \"preserve-overloading\""
+                    .to_owned(),
+            );
+        }
         (overloads && (self.mapping, self.filtering) != (depends, depends)).then(|| {
             "with `port-allocation = \"preserve-overloading\"`, only the remote endpoint tells mappings apart, so `mapping` \
              and `filtering` must be \"address-and-port-dependent\"; or use `port-allocation = \"preserve\"`"

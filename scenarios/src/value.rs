@@ -340,8 +340,12 @@ impl Word for PortAllocation {
 impl Word for Hairpinning {
     const WHAT: &'static str = "kind of hairpinning";
     const RIGHT: &'static str = "a kind of hairpinning such as \"external-source\"";
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("off", Self::Off), ("internal-source", Self::InternalSource), ("external-source", Self::ExternalSource)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("internal-source", Self::InternalSource),
+        ("external-source", Self::ExternalSource),
+        ("router-source", Self::RouterSource),
+    ];
 }
 
 impl Word for Pooling {

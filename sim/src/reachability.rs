@@ -356,6 +356,8 @@ enum Address {
     Host(usize),
     /// The NAT of a network, and the index of one of its external addresses.
     Nat(NetworkIndex, usize),
+    /// The NAT of a network, at its address inside, which stands for its external one.
+    Router(NetworkIndex),
 }
 
 /// A symbolic transport address. Two are equal if and only if the real ones are.
@@ -581,7 +583,7 @@ impl<'a> Exchange<'a> {
                     destination = self.inbound(nat, source, destination)?;
                     Some(nat)
                 }
-                Address::Nat(nat, _) if at == Some(nat) => {
+                Address::Nat(nat, _) | Address::Router(nat) if at == Some(nat) => {
                     (source, destination) = self.hairpin(nat, source, destination)?;
                     at
                 }
@@ -644,9 +646,17 @@ impl<'a> Exchange<'a> {
         if hairpinning == Hairpinning::Off {
             return None;
         }
+        let is_answer = matches!(destination.address, Address::Router(_));
+        let destination =
+            if is_answer { Endpoint { address: Address::Nat(nat, 0), ..destination } } else { destination };
         let external = self.outbound(nat, source, destination)?;
         let internal = self.inbound(nat, external, destination)?;
-        Some((if hairpinning == Hairpinning::InternalSource { source } else { external }, internal))
+        let shown = match hairpinning {
+            Hairpinning::InternalSource => source,
+            Hairpinning::RouterSource if !is_answer => Endpoint { address: Address::Router(nat), ..external },
+            _ => external,
+        };
+        Some((shown, internal))
     }
 
     /// With IPv6, the network through whose router a packet goes from a realm to an agent; `None` if the agent is not

@@ -208,6 +208,11 @@ impl World {
         Machine { host, node }
     }
 
+    /// Gives a network's router an address inside, which hairpinning may show ([`scenarios::Hairpinning::RouterSource`]).
+    pub fn set_inside(&self, network: Realm, address: Ipv4Addr) {
+        self.0.fabric().set_inside(network.router, address);
+    }
+
     /// Gives a network's router a firewall for IPv6, or takes it away.
     pub fn set_firewall(&self, network: Realm, behavior: Option<NatBehavior>) {
         self.0.fabric().set_firewall(network.router, behavior);

@@ -602,6 +602,14 @@ x.toml:11: `unsolicited`: `deny` is not a valid way with unsolicited packets (wo
             &format!("x.toml:11: `override`: {OVERLOADS}"),
         );
     }
+    says(
+        "[[actor]]\nname = 'c'\nnat = 'home-linux'\noverride = { hairpinning = 'router-source' }",
+        "x.toml:11: `override`: with `hairpinning = \"router-source\"`, the port at the router's address must belong to one mapping, so `port-allocation` must not be \"preserve-overloading\"",
+    );
+    says(
+        "[[network]]\nname = 'n'\nnat = 'symmetric'\noverride = { hairpinning = 'router-source' }\nexternal = 2",
+        "x.toml:9: `n`: with `hairpinning = \"router-source\"`, a port at the router's address must belong to one external address: give it one `external`",
+    );
     says("[[step]]\nat = '1s'\ndo = 'leave'\nactor = []", "x.toml:11: `actor` must name an actor or a machine");
     says(
         "[[step]]\nat = '1s'\ndo = 'leave'\nactor = ['ana', 7]",

@@ -143,6 +143,11 @@ impl Fabric {
         (inner, self.topology.add_router(router, external))
     }
 
+    /// Tells a router its address inside.
+    pub(crate) fn set_inside(&mut self, router: RouterIndex, address: Ipv4Addr) {
+        self.topology[router].set_inside(address);
+    }
+
     /// Gives a router a firewall for IPv6, or takes it away.
     pub(crate) fn set_firewall(&mut self, router: RouterIndex, behavior: Option<NatBehavior>) {
         self.topology[router].set_firewall(behavior);

@@ -56,6 +56,18 @@ impl Router {
         Self { nat: behavior.map(|behavior| Nat::new(behavior, external)), ..self }
     }
 
+    /// Tells its NAT its address inside.
+    pub(crate) fn set_inside(&mut self, address: Ipv4Addr) {
+        if let Some(nat) = &mut self.nat {
+            nat.set_inside(address);
+        }
+    }
+
+    /// Whether packets from the inside to this address come back.
+    pub(crate) fn hairpins(&self, address: IpAddr) -> bool {
+        self.nat.as_ref().is_some_and(|nat| nat.owns(address))
+    }
+
     /// Gives it a firewall for IPv6, or takes it away.
     pub(crate) fn set_firewall(&mut self, behavior: Option<NatBehavior>) {
         self.firewall = behavior.map(Nat::firewall);

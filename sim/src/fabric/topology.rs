@@ -158,6 +158,11 @@ impl Topology {
                     destination = router.leads_to(protocol, destination)?;
                     realm = router.inner;
                 }
+                None if self[here.gateway?].hairpins(destination.ip()) => {
+                    let router = &self[here.gateway?];
+                    destination = router.leads_to(protocol, destination)?;
+                    realm = router.inner;
+                }
                 None => realm = self[here.gateway?].outer,
             }
         }

@@ -129,8 +129,12 @@ impl<N: Network> Prober<N> {
             let (at_two, at_one) = tokio::join! { biased; receive(two, until, read), receive(one, until, read) };
             for (found, sender) in [(at_two, local), (at_one, two_local)] {
                 if let Some(((), from)) = found {
-                    let is_internal = from == sender;
-                    return if is_internal { Hairpinning::InternalSource } else { Hairpinning::ExternalSource };
+                    let is_external = [mapped, two_mapped].iter().any(|mapped| mapped.ip() == from.ip());
+                    return match () {
+                        () if from == sender => Hairpinning::InternalSource,
+                        () if is_external => Hairpinning::ExternalSource,
+                        () => Hairpinning::RouterSource,
+                    };
                 }
             }
         }

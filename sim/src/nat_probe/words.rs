@@ -126,6 +126,7 @@ fn hairpinning_words(hairpinning: Hairpinning) -> &'static str {
     match hairpinning {
         Hairpinning::Off => "no: two hosts behind this NAT do not reach each other's external addresses",
         Hairpinning::InternalSource => "yes, but the internal address is the source, which RFC 4787 §6 forbids",
+        Hairpinning::RouterSource => "yes, but the router's own address is the source, which RFC 4787 §6 forbids",
         Hairpinning::ExternalSource => "yes: two hosts behind this NAT reach each other's external addresses",
     }
 }

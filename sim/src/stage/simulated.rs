@@ -111,6 +111,9 @@ impl Simulated {
                 nat: network.nat.clone(),
                 link: network.link,
             }));
+            if let Some(realm) = networks.last() {
+                world.set_inside(*realm, network.gateway);
+            }
             if let (Some(ipv6), Some(realm)) = (&network.ipv6, networks.last()) {
                 world.set_firewall(*realm, ipv6.firewall.clone());
             }

@@ -163,8 +163,19 @@ fn two_homes_behind_one_carrier_nat_need_it_to_hairpin() {
     let open_home = behavior(EndpointIndependent, EndpointIndependent, PerMapping);
     assert_found(homes(Hairpinning::Off, cone()), "nothing gets through");
     assert_found(homes(Hairpinning::ExternalSource, cone()), "srflx-srflx");
-    assert_found(homes(Hairpinning::InternalSource, open_home), "prflx-prflx");
+    assert_found(homes(Hairpinning::InternalSource, open_home.clone()), "prflx-prflx");
     assert_found(homes(Hairpinning::InternalSource, cone()), "nothing gets through");
+    assert_found(homes(Hairpinning::RouterSource, cone()), "nothing gets through");
+    // Each side's check shows the router. By which candidate they know each other depends on who is first.
+    let scenario = Arc::new(homes(Hairpinning::RouterSource, open_home).build());
+    let outcome = sim::run::run(&scenario, 1).expect("no crash");
+    assert_eq!(outcome.violations, []);
+    let played = Played::read(scenario, outcome.record);
+    assert!(matches!(expected(&played), Found::Connected(path) if !path.is_relayed()), "{:?}", expected(&played));
+    assert!(matches!(found(&played), Found::Connected(path) if !path.is_relayed()), "{}", played.story());
+    let gateway = played.scenario.networks[0].gateway;
+    let is_from_router = |packet: &Seen| packet.view.src.ip() == gateway;
+    assert!(between_peers(&played).any(|packet| is_from_router(&packet)), "{}", played.story());
 }
 
 #[test]

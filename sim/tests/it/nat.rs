@@ -488,6 +488,25 @@ fn a_hairpin_is_off_or_shows_one_of_two_sources() {
     assert_eq!(external, Ok((at("203.0.113.1:20001"), at(peer))));
 }
 
+/// Who is sent to at an external endpoint sees the router. What it answers there comes from that external endpoint.
+#[test]
+fn with_the_routers_source_answers_come_from_where_was_sent_to() {
+    let nat = NatBehavior { hairpinning: Hairpinning::RouterSource, ..cone() };
+    let mut nat = Bench::new(nat);
+    nat.nat.set_inside(Ipv4Addr::new(10, 0, 0, 1));
+    let peer = "10.0.0.3:6000";
+    nat.send(X, Y).unwrap();
+    nat.send(peer, Y).unwrap();
+    assert_eq!(nat.turn(X, "203.0.113.1:20001"), Err(Refusal::Filtered));
+    assert_eq!(nat.turn(peer, "203.0.113.1:20000"), Ok((at("10.0.0.1:20001"), at(X))));
+    assert_eq!(nat.turn(X, "10.0.0.1:20001"), Ok((at("203.0.113.1:20000"), at(peer))));
+    assert_eq!(nat.turn(X, "10.0.0.1:20002"), Err(Refusal::NoMapping), "nothing is mapped there");
+    assert_eq!(["10.0.0.1:0", "203.0.113.1:0", X].map(|own| nat.nat.owns(at(own).ip())), [true, true, false]);
+    let mut other = Bench::new(cone());
+    other.nat.set_inside(Ipv4Addr::new(10, 0, 0, 1));
+    assert!(!other.nat.owns(at("10.0.0.1:0").ip()), "only that kind of hairpinning uses it");
+}
+
 #[test]
 fn a_hairpin_passes_the_filter_once_both_have_sent() {
     for hairpinning in [Hairpinning::InternalSource, Hairpinning::ExternalSource] {

@@ -181,10 +181,14 @@ fn two_homes_behind_one_carrier_nat_need_it_to_hairpin() {
     // filters require the address to which they sent.
     let open_home = behavior(EndpointIndependent, EndpointIndependent, PerMapping);
     assert_eq!(
-        verdict(Hairpinning::InternalSource, open_home),
+        verdict(Hairpinning::InternalSource, open_home.clone()),
         peer_reflexive(CandidateKind::PeerReflexive, CandidateKind::PeerReflexive)
     );
     assert_eq!(verdict(Hairpinning::InternalSource, cone()), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
+    // With the router's source, a check comes from the router, where the answer goes; it comes back from where it was sent.
+    let Verdict::Connects(path) = verdict(Hairpinning::RouterSource, open_home) else { panic!("they connect") };
+    assert!([path.a, path.b].contains(&CandidateKind::PeerReflexive), "{path:?}");
+    assert_eq!(verdict(Hairpinning::RouterSource, cone()), Verdict::NeedsRelay(Obstacle::NoCheckArrives));
 }
 
 #[test]

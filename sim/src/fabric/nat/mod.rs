@@ -16,6 +16,8 @@
 //!   newest mapping, or else the internal port, unless another mapping has that port towards the same remote endpoint.
 //! - *Hairpinning with the internal source* creates the sender's mapping and passes the filters just as with the
 //!   external source; only the source that the receiver sees differs.
+//! - *Hairpinning with the router's source* does so too. Its address inside stands for the external one: what is sent to a
+//!   port there goes to the mapping with that external port, and shows the sender's external endpoint.
 //! - *Paired pooling* assigns the external addresses to the internal ones in turn. An internal address whose external
 //!   one has no free port is refused, while arbitrary pooling tries the next address.
 //!
@@ -90,6 +92,8 @@ pub enum Change {
 pub struct Nat {
     behavior: NatBehavior,
     external: Vec<(IpAddr, Ports)>,
+    /// Its address inside, if packets to it are hairpinned.
+    inside: Option<IpAddr>,
     /// With paired pooling, the index of the external address that each internal address uses.
     paired: BTreeMap<IpAddr, usize>,
     table: Table,
@@ -116,15 +120,26 @@ impl Nat {
             picks_up: behavior.tcp_pick_up,
             behavior,
             external: Vec::new(),
+            inside: None,
             paired: BTreeMap::new(),
             changes: Vec::new(),
         }
     }
 
-    /// Whether `address` is one of the external addresses. Packets from the inside to such an address must go to
-    /// [`Nat::hairpin`].
+    /// Gives it an address inside, which it shows as the source of what it hairpins with [`Hairpinning::RouterSource`].
+    pub fn set_inside(&mut self, address: Ipv4Addr) {
+        self.inside = Some(address.into()).filter(|_| self.behavior.hairpinning == Hairpinning::RouterSource);
+    }
+
+    /// Whether `address` is one of its own: an external one, or with [`Hairpinning::RouterSource`] the one inside. Packets
+    /// from the inside to such an address must go to [`Nat::hairpin`].
     pub fn owns(&self, address: IpAddr) -> bool {
-        self.external.iter().any(|(own, _)| *own == address)
+        self.inside == Some(address) || self.external.iter().any(|(own, _)| *own == address)
+    }
+
+    /// The external endpoint that an endpoint of its own stands for.
+    fn external_of(&self, own: TransportAddress) -> TransportAddress {
+        if self.inside == Some(own.ip()) { TransportAddress::new(self.external[0].0, own.port()) } else { own }
     }
 
     /// Translates a packet from the inside; returns the external endpoint that becomes its source.
@@ -208,12 +223,19 @@ impl Nat {
         if self.behavior.hairpinning == Hairpinning::Off {
             return Err(Refusal::HairpinOff);
         }
+        let asked = packet.remote;
+        let packet = FiveTuple { remote: self.external_of(asked), ..packet };
         let source = self.outbound(packet, signal, cx)?;
         let destination = self.inbound(cx.now, packet.protocol, packet.remote, source, signal)?;
-        match self.behavior.hairpinning {
-            Hairpinning::InternalSource => Ok((packet.internal, destination)),
-            Hairpinning::Off | Hairpinning::ExternalSource => Ok((source, destination)),
-        }
+        let source = match (self.behavior.hairpinning, self.inside) {
+            (Hairpinning::InternalSource, _) => packet.internal,
+            // Who was sent to at an external endpoint answers the router, and the answer comes from that endpoint.
+            (Hairpinning::RouterSource, Some(inside)) if packet.remote == asked => {
+                TransportAddress::new(inside, source.port())
+            }
+            _ => source,
+        };
+        Ok((source, destination))
     }
 
     /// Removes every mapping and filter, and returns the number of mappings. `new_address`, if given, replaces all
@@ -281,7 +303,7 @@ impl Nat {
     /// The internal endpoint of a mapping with this external endpoint, towards whichever remote. It passes no filter and
     /// changes nothing.
     pub fn leads_to(&self, protocol: Protocol, external: TransportAddress) -> Option<TransportAddress> {
-        self.table.first_with(protocol, external).map(|mapping| mapping.internal)
+        self.table.first_with(protocol, self.external_of(external)).map(|mapping| mapping.internal)
     }
 
     fn admit(&self, protocol: Protocol) -> Result<(), Refusal> {

@@ -123,13 +123,17 @@ fn endpoint_independent(nat: &NatBehavior, external: Ipv4Addr) -> String {
         let _ = write!(text, "iifname \"{INSIDE}\" ip daddr {external} {hairpinned}dnat to udp dport map @owner; ");
     }
     text.push_str("}\n");
-    if nat.hairpinning == Hairpinning::ExternalSource {
-        let _ = writeln!(
-            text,
-            "chain hairpin {{ type nat hook postrouting priority srcnat; oifname \"{INSIDE}\" ct status dnat \
-             meta l4proto udp snat to {external}; }}"
-        );
-    }
+    let source = match nat.hairpinning {
+        Hairpinning::Off | Hairpinning::InternalSource => return text,
+        Hairpinning::ExternalSource => format!("snat to {external}"),
+        Hairpinning::RouterSource => "masquerade".to_owned(),
+    };
+    // What comes from the outside has a translated destination too, and keeps its source.
+    let _ = writeln!(
+        text,
+        "chain hairpin {{ type nat hook postrouting priority srcnat; iifname \"{INSIDE}\" oifname \"{INSIDE}\" \
+         ct status dnat meta l4proto udp {source}; }}"
+    );
     text
 }
 
