@@ -137,13 +137,13 @@ struct Shares {
 impl Shares {
     /// Plays a call between each two kinds, and counts it as often as there are such pairs.
     fn of(server: &str, actor: &str) -> Self {
-        let (scenario, weights) = everybody_with_everybody(server, actor);
+        let (scenario, combinations) = everybody_with_everybody(server, actor);
         let outcome = run(&scenario, 1).expect("no crash");
         assert_eq!(outcome.violations, []);
         let paths = Paths::of(&scenario, &outcome.record);
         let mut shares = Self::default();
         let mut both_filter = 0.0;
-        for (pair, ((from, to), weight)) in weights.into_iter().enumerate() {
+        for (pair, Combination { from, to, weight }) in combinations.into_iter().enumerate() {
             let path = paths.between(ActorIndex(2 * pair), ActorIndex(2 * pair + 1));
             let is_relayed = path.map(Path::is_relayed);
             let sum = match is_relayed {
@@ -162,10 +162,17 @@ impl Shares {
     }
 }
 
+/// Two kinds of [`MIX`], and how often they meet.
+struct Combination {
+    from: usize,
+    to: usize,
+    weight: f64,
+}
+
 /// A room for each two kinds, in both orders: 25 calls. Returns how often each occurs in the population.
-fn everybody_with_everybody(server: &str, actor: &str) -> (Arc<Scenario>, Vec<((usize, usize), f64)>) {
+fn everybody_with_everybody(server: &str, actor: &str) -> (Arc<Scenario>, Vec<Combination>) {
     let mut text = format!("name = \"mix\"\nduration = \"20s\"\n[server]\n{server}\n");
-    let mut weights = Vec::new();
+    let mut combinations = Vec::new();
     let mut not_connected = Vec::new();
     for (from, one) in MIX.into_iter().enumerate() {
         for (to, other) in MIX.into_iter().enumerate() {
@@ -177,16 +184,16 @@ fn everybody_with_everybody(server: &str, actor: &str) -> (Arc<Scenario>, Vec<((
                     "[[actor]]\nname = \"{name}\"\nnat = \"{nat}\"\nroom = \"{room}\"\njoins = \"{joins}\"\n{actor}"
                 );
             }
-            weights.push(((from, to), SHARES[from] * SHARES[to]));
+            combinations.push(Combination { from, to, weight: SHARES[from] * SHARES[to] });
             not_connected.push(format!("[\"{}\", \"{}\"]", names[0], names[1]));
         }
     }
     let parsed = scenarios::parse("mix.toml", &text).unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"));
     // Without a relay, who cannot connect is expected not to.
-    let apart = (0..weights.len()).filter(|pair| !matches!(predicted(&parsed, *pair), Verdict::Connects(_)));
+    let apart = (0..combinations.len()).filter(|pair| !matches!(predicted(&parsed, *pair), Verdict::Connects(_)));
     let apart: Vec<_> = apart.map(|pair| not_connected[pair].as_str()).collect();
     if !apart.is_empty() {
         let _ = writeln!(text, "[expect]\nunconnected = [{}]", apart.join(", "));
     }
-    (Arc::new(scenarios::parse("mix.toml", &text).expect("it was right before")), weights)
+    (Arc::new(scenarios::parse("mix.toml", &text).expect("it was right before")), combinations)
 }
