@@ -55,18 +55,25 @@ async fn serve(machines: [Host; 2], can: Can) {
 
 /// Probes a NAT from its inside.
 fn probed(profile: &str, can: Can, lifetime: Option<Duration>) -> Option<Findings> {
-    let text = format!("name = 'x'\nduration = '1s'\n[[actor]]\nname = 'ana'\nnat = '{profile}'\n");
+    probed_with(&format!("nat = '{profile}'"), can, lifetime)
+}
+
+/// Probes the NAT that an actor with these keys has, from its inside.
+fn probed_with(keys: &str, can: Can, lifetime: Option<Duration>) -> Option<Findings> {
+    let text = format!("name = 'x'\nduration = '1s'\n[[actor]]\nname = 'ana'\n{keys}\n");
     let scenario = scenarios::parse("x.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let found = World::run(1, 10 * LONG, move |world| async move {
         let realm = scenario.networks.first().map(|network| {
-            world.add_network(NetworkConfig {
+            let realm = world.add_network(NetworkConfig {
                 name: &network.name,
                 kind: NodeKind::Nat(NetworkIndex(0)),
                 behind: None,
                 external: &network.external,
                 nat: network.nat.clone(),
                 link: network.link,
-            })
+            });
+            world.set_inside(realm, network.gateway);
+            realm
         });
         let machine = |index: usize, realm, address| {
             let kind = NodeKind::Machine(Machine::Actor(ActorIndex(index)));
@@ -79,7 +86,7 @@ fn probed(profile: &str, can: Can, lifetime: Option<Duration>) -> Option<Finding
         let plan = Plan { server, local: scenario.actors[0].address.into(), lifetime, seed: 1 };
         probe(&ana, plan).await.expect("sockets can be opened")
     });
-    found.unwrap_or_else(|_| panic!("{profile}: the run panicked"))
+    found.unwrap_or_else(|_| panic!("{keys}: the run panicked"))
 }
 
 /// Every shipped NAT is found to be what its profile says, with its lifetimes to five seconds.
@@ -127,6 +134,17 @@ fn a_probe_recovers_every_profile() {
         mappings += 1;
     }
     assert_eq!((mappings, lifetimes), (13, 39));
+}
+
+#[test]
+fn each_kind_of_hairpinning_is_found() {
+    use scenarios::Hairpinning::{ExternalSource, InternalSource, Off, RouterSource};
+    for kind in [Off, InternalSource, ExternalSource, RouterSource] {
+        let word = serde_json::to_string(&kind).expect("a word");
+        let keys = format!("nat = 'home-median'\noverride = {{ hairpinning = {word} }}");
+        let found = probed_with(&keys, Can::All, None).expect("the server answers");
+        assert_eq!(found.hairpinning, Ok(kind));
+    }
 }
 
 #[test]
