@@ -1,11 +1,13 @@
 /* The connection to the world: hello, one-way messages, and calls that are answered. PROTOCOL.md has the details. */
 #include "shim.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
@@ -190,6 +192,16 @@ void control_forget(void)
     page = NULL;
 }
 
+/* What the world has started ends with it, even if it computes and asks nothing. It also must not become another program
+ * meanwhile: without the world there is no library to preload, and the program would go on in real time, on real sockets.
+ * The world kills its programs before its thread ends. */
+static void end_with_the_world(long world)
+{
+    RAW(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    if (RAW(SYS_getppid) != world)
+        lost("the world is gone");
+}
+
 __attribute__((constructor(101))) static void start(void)
 {
     control_name = getenv("GLARE_SHIM");
@@ -199,6 +211,9 @@ __attribute__((constructor(101))) static void start(void)
     static char copy[128];
     snprintf(copy, sizeof copy, "%s", control_name);
     control_name = copy;
+    long parent = RAW(SYS_getppid);
     control_open("start");
+    if (index_parent == 0)
+        end_with_the_world(parent);
     rest_start();
 }

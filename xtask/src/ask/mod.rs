@@ -68,8 +68,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut sources = Vec::new();
     find(dir, DEPTH_MAX, &mut sources).with_context(|| format!("cannot read {}", dir.display()))?;
     let stories = dir.join(FILE).exists().then(|| Stories::load(dir)).transpose()?;
-    sources.extend(stories.iter().flat_map(|stories| stories.ids().map(Source::Story)));
+    sources.extend(stories.iter().flat_map(|stories| stories.finished().map(Source::Story)));
+    let unfinished = stories.as_ref().map_or(0, Stories::unfinished);
     if sources.is_empty() {
+        if unfinished > 0 {
+            errln!("{}", not_asked(unfinished));
+        }
         errln!("there is no run in {}: `sim --out DIR` writes one, and `campaign --out DIR` many", dir.display());
         return Ok(ExitCode::from(NOTHING));
     }
@@ -103,10 +107,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if open > 0 {
         errln!("{open} more are too close to the end of their run to be judged");
     }
+    if unfinished > 0 {
+        errln!("{}", not_asked(unfinished));
+    }
     if lost > 0 {
         errln!("{lost} stories cannot be played again: their bytes were not kept, or they do not finish");
     }
     Ok(said_of_missing(query, &seen, &names))
+}
+
+fn not_asked(count: usize) -> String {
+    let stories = if count == 1 { "story was" } else { "stories were" };
+    format!("{count} {stories} not asked: a story that crashed has no events, and playing it again may end this program")
 }
 
 /// Says which words of the question no run has. A misspelt one must not look like an answer.

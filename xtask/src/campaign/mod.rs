@@ -128,9 +128,15 @@ impl Stories {
         Ok(Self { store, setup, campaign })
     }
 
-    /// All stories, in the order in which they were played.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = StoryId> + '_ {
-        self.campaign.stories.iter().map(|(id, _)| *id)
+    /// The stories that came to their end, in the order in which they were played. The others have no events, and may end
+    /// the process that plays them.
+    pub(crate) fn finished(&self) -> impl Iterator<Item = StoryId> + '_ {
+        self.campaign.stories.iter().filter(|(_, story)| story.hash.is_some()).map(|(id, _)| *id)
+    }
+
+    /// Number of stories that did not come to their end.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.campaign.stories.len() - self.finished().count()
     }
 
     /// A story as a scenario.

@@ -233,10 +233,36 @@ fn a_story_that_ends_the_program_is_found_by_the_next_call() {
     assert_eq!(last.status.code(), Some(1), "{said}");
     assert!(said.starts_with(&format!("FAIL  {} of 12 stories violate an oracle: 1 finding", found.len())), "{said}");
     assert!(!Path::new(&dir).join("playing").exists());
+    // Questions over all stories leave them out: they have no events, and would end that program.
+    let asked = program().args(["ask", &dir, "received of X message=joined", "--jobs", "1"]).output().expect("it starts");
+    let (out, err) = (String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
+    assert_eq!(asked.status.code(), Some(0), "{err}");
+    assert!(out.ends_with(&format!(" of {} runs\n", 12 - found.len())), "{out}");
+    assert!(err.starts_with(&format!("{} stories were not asked: ", found.len())), "{err}");
     // The line that replays it ends that program, too.
     let line = said.lines().find_map(|line| line.strip_prefix("  glare ")).expect("a line that replays it");
     let replayed = program().args(line.split(' ')).output().expect("it starts");
     assert_eq!(replayed.status.code(), None, "{line}");
+}
+
+/// It computes, so it does not ask for anything, and would never notice that the world is gone.
+#[test]
+fn a_killed_campaign_leaves_no_server_program() {
+    let (profile, dir) = (short("orphan-profile"), folder("orphan"));
+    let file = dir.clone() + ".sh";
+    fs::write(&file, "while :; do :; done\n").expect("a scratch file");
+    let server = format!("sh {file}");
+    let more = ["--profile", &profile, "--port", "8787", "--jobs", "1", "--server", &server, "--out", &dir];
+    let mut campaign = Program::start(program().args(["campaign", "--seeds", "0..2"]).args(more));
+    let line = format!("sh\0{file}\0");
+    let running = || {
+        let processes = fs::read_dir("/proc").expect("Linux has it").filter_map(Result::ok);
+        let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+        lines.filter(|of_process| *of_process == line).count()
+    };
+    until("the program runs", || running() == 1);
+    campaign.kill();
+    until("the program has ended", || running() == 0);
 }
 
 /// A file-size limit stands for a full disk.
