@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use scenarios::{Scenario, ServerProgram};
+use scenarios::{Pooling, PortAllocation, Scenario, ServerProgram};
 use sim::campaign::shrink::{NoFailure, Shrunk, Status, shrink};
 
 use crate::installed::packages;
@@ -100,6 +100,34 @@ fn a_result_is_the_same_again_and_a_search_can_be_ended() {
     assert!(!ended.finished);
     let outcome = sim::run::run(&ended.scenario, seed).expect("no crash");
     assert!(outcome.violations.iter().any(|violation| violation.oracle == ended.failure.oracle));
+}
+
+/// The NATs must stay address-dependent. Which ports and addresses they draw does not matter, so they draw none.
+#[test]
+fn a_result_needs_no_draws_of_its_nats() {
+    let scenario = parsed(
+        r#"
+        name = "apart"
+        duration = "40s"
+        [[actor]]
+        name = "ana"
+        nat = "corp-symmetric"
+        [[actor]]
+        name = "ben"
+        nat = "cgn-cellular-symmetric"
+        joins = "1s"
+        [expect]
+        connected = [{ pair = ["ana", "ben"], from = "20s" }]
+        "#,
+    );
+    let shrunk = shrunk(&scenario, 3);
+    assert_eq!((shrunk.failure.oracle, shrunk.scenario.networks.len()), ("everyone-connected", 2));
+    for network in &shrunk.scenario.networks {
+        let nat = network.nat.as_ref().expect("it is behind one");
+        let draws = (nat.port_allocation, nat.pooling);
+        assert_eq!(draws, (PortAllocation::Sequential, Pooling::Paired), "{}", network.name);
+    }
+    assert_eq!(shrunk.other_seeds, (8, 8));
 }
 
 #[test]

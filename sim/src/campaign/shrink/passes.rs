@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use scenarios::{
     Action, Actor, ActorIndex, Command, IceTransportPolicy, Link, MachineAction, NatBehavior, NetworkAction, OneWay,
-    Role, Scenario, Stack, Timing, TurnCredential, WorldAction, profile,
+    Pooling, PortAllocation, Role, Scenario, Stack, Timing, TurnCredential, WorldAction, profile,
 };
 
 use super::ddmin::ddmin;
@@ -26,6 +26,7 @@ pub(super) fn all(search: &mut Search<'_>) {
     for _ in 0..ROUNDS_MAX {
         let before = search.best.clone();
         chance(search);
+        nat_draws(search);
         search.demand_seeds();
         actors(search);
         steps(search);
@@ -271,9 +272,14 @@ fn networks(search: &mut Search<'_>) {
         }
     }
     for index in 0..search.best.networks.len() {
-        for (name, nat) in ["full-cone", "home-linux", "symmetric"].into_iter().filter_map(named) {
+        for (name, mut nat) in ["full-cone", "home-linux", "symmetric"].into_iter().filter_map(named) {
             let mut simpler = search.best.clone();
             let network = &mut simpler.networks[index];
+            let mut certain = network.nat.clone();
+            certain.iter_mut().for_each(draw_nothing);
+            if certain == network.nat {
+                draw_nothing(&mut nat);
+            }
             if network.nat.is_none() || network.nat.as_ref() == Some(&nat) {
                 break;
             }
@@ -292,6 +298,38 @@ fn networks(search: &mut Search<'_>) {
         without.server.turn = None;
         accept_with_nats(search, without);
     }
+}
+
+/// NATs that draw neither ports nor addresses: what a result needs of such draws depends on its seed.
+fn nat_draws(search: &mut Search<'_>) {
+    for index in 0..search.best.networks.len() {
+        // One of the two may be what it needs.
+        let changes: [fn(&mut NatBehavior); 3] = [draw_nothing, draw_no_ports, draw_no_addresses];
+        for change in changes {
+            let mut certain = search.best.clone();
+            certain.networks[index].nat.iter_mut().for_each(change);
+            if certain != search.best && search.accept(certain) {
+                break;
+            }
+        }
+    }
+}
+
+fn draw_nothing(nat: &mut NatBehavior) {
+    draw_no_ports(nat);
+    draw_no_addresses(nat);
+}
+
+fn draw_no_ports(nat: &mut NatBehavior) {
+    nat.port_allocation = match nat.port_allocation {
+        PortAllocation::Random => PortAllocation::Sequential,
+        PortAllocation::PreserveOverloading => PortAllocation::Preserve,
+        certain => certain,
+    };
+}
+
+fn draw_no_addresses(nat: &mut NatBehavior) {
+    nat.pooling = Pooling::Paired;
 }
 
 fn named(name: &'static str) -> Option<(&'static str, NatBehavior)> {
