@@ -2,7 +2,8 @@
 //!
 //! Each process runs one server with at most one defect, named by the environment variable `GLARE_MUTANT`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -12,9 +13,28 @@ static PLANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("GLARE
 static MEMORY: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 static COUNTS: Mutex<BTreeMap<String, (Instant, usize)>> = Mutex::new(BTreeMap::new());
 
+/// Whether `ASKED` is kept.
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+/// The defects in whose functions the server has been since `forget`.
+static ASKED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
 /// Whether this server has the defect.
-pub(crate) fn is(mutant: &str) -> bool {
+pub(crate) fn is(mutant: &'static str) -> bool {
+    if IS_WATCHED.load(Ordering::Relaxed) {
+        ASKED.lock().expect("nothing panics while it holds it").insert(mutant);
+    }
     PLANTED.as_deref() == Some(mutant)
+}
+
+/// From now on, keeps in which functions with a defect the server has been.
+pub(crate) fn watch() {
+    IS_WATCHED.store(true, Ordering::Relaxed);
+}
+
+/// The defects that could have shown since `forget`: the server has been in their functions. Without a planted defect,
+/// a run in which it has not is the same with that defect.
+pub(crate) fn asked() -> Vec<&'static str> {
+    ASKED.lock().expect("nothing panics while it holds it").iter().copied().collect()
 }
 
 /// The string in a field of a client's message.
@@ -53,4 +73,5 @@ pub(crate) fn a_second_ago(key: &str, count: usize) -> usize {
 pub(crate) fn forget() {
     MEMORY.lock().expect("nothing panics while it holds it").clear();
     COUNTS.lock().expect("nothing panics while it holds it").clear();
+    ASKED.lock().expect("nothing panics while it holds it").clear();
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::broken::Surface;
+use super::stories::Beyond;
 
 /// A defect, and the edits of a source that cause it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub(super) struct Mutant {
     pub(super) surfaces: Vec<Surface>,
     /// The defect, in a sentence.
     pub(super) defect: String,
+    /// Why no generated story can show it.
+    pub(super) beyond: Option<Beyond>,
     pub(super) edits: Vec<Edit>,
 }
 
@@ -96,14 +99,15 @@ fn mutant(subject: Subject, area: &str, table: &toml::Table) -> anyhow::Result<M
     let name = string(table, "name")?;
     let read = || {
         match subject {
-            Subject::Server => only(table, &["name", "surfaces", "defect", "edit"])?,
+            Subject::Server => only(table, &["name", "surfaces", "defect", "beyond-stories", "edit"])?,
             Subject::Simulator => only(table, &["name", "defect", "edit"])?,
         }
         anyhow::ensure!(is_name_of(area, name), "the name must be `{area}/` followed by lowercase words joined by `-`");
         let defect = sentence(table, "defect")?;
         let surfaces = if subject == Subject::Server { surfaces(table)? } else { Vec::new() };
         let edits = tables(table, "edit")?.into_iter().map(edit).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Mutant { name: name.to_owned(), surfaces, defect: defect.to_owned(), edits })
+        let beyond = beyond(table)?;
+        Ok(Mutant { name: name.to_owned(), surfaces, defect: defect.to_owned(), beyond, edits })
     };
     read().with_context(|| name.to_owned())
 }
@@ -116,6 +120,15 @@ fn surfaces(table: &toml::Table) -> anyhow::Result<Vec<Surface>> {
     let surfaces = names.iter().map(surface).collect::<anyhow::Result<Vec<_>>>()?;
     anyhow::ensure!(!surfaces.is_empty(), "`surfaces` is empty");
     Ok(surfaces)
+}
+
+fn beyond(table: &toml::Table) -> anyhow::Result<Option<Beyond>> {
+    if !table.contains_key("beyond-stories") {
+        return Ok(None);
+    }
+    let name = string(table, "beyond-stories")?;
+    let known = || Beyond::ALL.map(Beyond::name).join(", ");
+    Beyond::named(name).map(Some).with_context(|| format!("`beyond-stories` is none of {}: `{name}`", known()))
 }
 
 fn edit(table: &toml::Table) -> anyhow::Result<Edit> {
@@ -188,6 +201,7 @@ mod tests {
             ("\"mesh\"", "\"mash\"", "room/none: there is no surface \"mash\""),
             ("\"mesh\"", "", "room/none: `surfaces` is empty"),
             ("rooms.\"", "rooms\"", "room/none: the defect is not a sentence"),
+            ("defect =", "beyond-stories = \"x\"\ndefect =", "room/none: `beyond-stories` is none of api, "),
             ("before =", "befor =", "room/none: there is no field `befor`"),
             ("before = \"rooms\"", "before = \" \"", "room/none: `before` is empty"),
             ("[[mutant.edit]]", "[mutant.edit]", "room/none: there is no [[edit]]"),

@@ -382,7 +382,13 @@ mod tests {
         ["room/a", "room/b"].map(|name| {
             let [file, before, after] = ["a.rs", "a", "b"].map(str::to_owned);
             let edits = vec![Edit { file, within: None, before, after }];
-            Mutant { name: name.to_owned(), surfaces: vec![Surface::Mesh], defect: "It is broken.".to_owned(), edits }
+            Mutant {
+                name: name.to_owned(),
+                surfaces: vec![Surface::Mesh],
+                defect: "It is broken.".to_owned(),
+                beyond: None,
+                edits,
+            }
         })
     }
 

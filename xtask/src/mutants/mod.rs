@@ -70,4 +70,6 @@ enum Format {
     Text,
     /// One JSON object for programs
     Json,
+    /// The tables of a document; with --stories only
+    Markdown,
 }

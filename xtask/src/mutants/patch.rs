@@ -235,7 +235,7 @@ const fn third() -> u8 {
             }
         };
         let edits = edits.iter().map(edit).collect();
-        Mutant { name: name.to_owned(), surfaces: Vec::new(), defect: String::new(), edits }
+        Mutant { name: name.to_owned(), surfaces: Vec::new(), defect: String::new(), beyond: None, edits }
     }
 
     fn patched(mutants: &[Mutant]) -> Result<String, Vec<String>> {

@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(stories) = arguments.stories {
         return stories::run(&arguments, stories);
     }
+    anyhow::ensure!(arguments.format != Format::Markdown, "`--format markdown` needs --stories");
     if let Some(scenario) = &arguments.scenario {
         return clients::run(&arguments, scenario);
     }
@@ -46,7 +47,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     match arguments.format {
-        Format::Text => out!("{}", matrix.text()),
+        Format::Text | Format::Markdown => out!("{}", matrix.text()),
         Format::Json => outln!("{}", matrix.json()),
     }
     if let Some(dir) = &arguments.out {

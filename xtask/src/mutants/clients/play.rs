@@ -35,7 +35,7 @@ pub(in crate::mutants) fn run(arguments: &Arguments, name: &str) -> anyhow::Resu
     let jobs = arguments.jobs.map_or_else(pool::cores, usize::from);
     let table = play(&program, &scenario, &mutants, arguments.seed, jobs, true)?;
     match arguments.format {
-        Format::Text => out!("{}", table.text(&crate::program(), name)),
+        Format::Text | Format::Markdown => out!("{}", table.text(&crate::program(), name)),
         Format::Json => outln!("{}", table.json()),
     }
     Ok(if table.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,7 @@
 //! Plays the stories, with one process per mutant.
 
-use std::io::{BufRead as _, BufReader};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -16,8 +17,24 @@ use crate::mutants::{Arguments, Format, build};
 use crate::pool;
 use crate::progress::Progress;
 
-/// The story profiles, which the seeds take in turn.
-const PROFILES: [&str; 4] = ["roles", "calls", "crowd", "outages"];
+/// The story profiles, which the seeds take in turn. Behind an `@` is the dialect that all clients of the story speak, as with
+/// `campaign --mutant`: else few stories have two users who call each other.
+const PROFILES: [&str; 11] = [
+    "roles",
+    "calls",
+    "crowd",
+    "outages",
+    "roaming",
+    "roles@call",
+    "roles@call-socketio",
+    "roles@sender-viewer",
+    "outages@call",
+    "outages@sender-viewer",
+    "outages@relay",
+];
+
+/// Stories that are played with a defect of which the catalogue says that none can show it.
+const TO_BE_SURE: usize = 10;
 
 /// A story takes a second at most. One that takes so long has come to a standstill.
 const STANDSTILL: Duration = Duration::from_secs(60);
@@ -32,6 +49,15 @@ struct Played {
     /// The first oracle that reports something, and what.
     oracle: Option<String>,
     message: Option<String>,
+    /// Without a defect: the mutants in whose functions it has been.
+    reached: Vec<String>,
+}
+
+/// The stories without a defect.
+struct Right {
+    hashes: BTreeMap<u64, Option<String>>,
+    /// By mutant, the seeds of the stories that reach its functions. All others are the same with it.
+    reach: BTreeMap<String, Vec<u64>>,
 }
 
 /// Plays so many stories with each of the selected mutants, and prints what was found.
@@ -47,6 +73,7 @@ pub(in crate::mutants) fn run(arguments: &Arguments, stories: u64) -> anyhow::Re
     match arguments.format {
         Format::Text => out!("{}", table.text()),
         Format::Json => outln!("{}", table.json()),
+        Format::Markdown => out!("{}", table.markdown()),
     }
     Ok(if table.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -83,23 +110,17 @@ pub(in crate::mutants) fn play<'a>(
     jobs: usize,
     show: bool,
 ) -> anyhow::Result<Table<'a>> {
-    let right = play_one(program, None, stories, |_| {})?;
-    if let Some(wrong) = right.iter().find(|played| played.oracle.is_some()) {
-        bail!(
-            "without a defect, the story of `{}` with seed {} fails, so the mutants cannot be judged\n{}",
-            wrong.profile,
-            wrong.seed,
-            wrong.message.as_deref().unwrap_or_default()
-        );
-    }
-    let hashes: Vec<_> = right.into_iter().map(|played| played.hash).collect();
+    let right = Right::play(program, stories, jobs)?;
     let mut progress = Progress::new(mutants.len() as u64, "mutants", "not found", show);
     let mut table = Table::new(stories);
     let one = |mutant: &&'a Mutant| {
+        let Some(seeds) = right.reach.get(&mutant.name) else { return Ok(Verdict::WithoutEffect { reached: 0 }) };
         let mut changed = 0;
         let count_changes =
-            |played: &Played| changed += usize::from(hashes.get(played.seed as usize) != Some(&played.hash));
-        let all = play_one(program, Some(mutant), stories, count_changes)?;
+            |played: &Played| changed += usize::from(right.hashes.get(&played.seed) != Some(&played.hash));
+        let most = if mutant.beyond.is_some() { TO_BE_SURE } else { usize::MAX };
+        let seeds = &seeds[..seeds.len().min(most)];
+        let all = play_one(program, Some(mutant), seeds, count_changes)?;
         let last = all.into_iter().next_back().context("the program played nothing")?;
         anyhow::Ok(match last.oracle {
             Some(oracle) => Verdict::Found {
@@ -109,7 +130,7 @@ pub(in crate::mutants) fn play<'a>(
                 seed: last.seed,
             },
             None if changed > 0 => Verdict::Missed { changed },
-            None => Verdict::WithoutEffect,
+            None => Verdict::WithoutEffect { reached: seeds.len() },
         })
     };
     pool::for_each_in_order(mutants.to_vec(), jobs, one, |mutant, verdict| {
@@ -121,24 +142,61 @@ pub(in crate::mutants) fn play<'a>(
     Ok(table)
 }
 
-/// Plays stories in a process with this defect, and shows each to `on_story`.
+impl Right {
+    /// Plays the stories of all seeds below `stories`, in several processes.
+    ///
+    /// # Errors
+    /// A story fails, or the program cannot be run.
+    fn play(program: &Path, stories: u64, jobs: usize) -> anyhow::Result<Self> {
+        let jobs = jobs.clamp(1, stories as usize);
+        let shares = (0..jobs).map(|job| (job as u64..stories).step_by(jobs).collect::<Vec<_>>());
+        let mut right = Self { hashes: BTreeMap::new(), reach: BTreeMap::new() };
+        let play = |seeds: &Vec<u64>| play_one(program, None, seeds, |_| {});
+        pool::for_each(shares.collect::<Vec<_>>(), jobs, play, |_, all| {
+            all?.into_iter().try_for_each(|played| right.enter(played))
+        })?;
+        right.reach.values_mut().for_each(|seeds| seeds.sort_unstable());
+        Ok(right)
+    }
+
+    fn enter(&mut self, played: Played) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            played.oracle.is_none(),
+            "without a defect, the story of `{}` with seed {} fails, so the mutants cannot be judged\n{}",
+            played.profile,
+            played.seed,
+            played.message.unwrap_or_default()
+        );
+        for mutant in played.reached {
+            self.reach.entry(mutant).or_default().push(played.seed);
+        }
+        self.hashes.insert(played.seed, played.hash);
+        Ok(())
+    }
+}
+
+/// Plays stories in a process with this defect, until one fails, and shows each to `on_story`.
 fn play_one(
     program: &Path,
     mutant: Option<&Mutant>,
-    stories: u64,
+    seeds: &[u64],
     mut on_story: impl FnMut(&Played),
 ) -> anyhow::Result<Vec<Played>> {
     let mut command = Command::new(program);
-    command.arg(stories.to_string()).args(PROFILES).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(PROFILES).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command.env_remove("GLARE_MUTANT");
     if let Some(mutant) = mutant {
         command.env("GLARE_MUTANT", &mutant.name);
     }
     let name = mutant.map_or("no mutant", |mutant| mutant.name.as_str());
     let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+    let mut orders = child.stdin.take().expect("it is piped");
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let (sender, receiver) = channel();
-    // It ends with the process. Nothing is simulated in this one.
+    let list: String = seeds.iter().map(|seed| format!("{seed}\n")).collect();
+    // Both end with the process. Nothing is simulated in this one.
+    #[expect(clippy::disallowed_methods)]
+    std::thread::spawn(move || orders.write_all(list.as_bytes()));
     #[expect(clippy::disallowed_methods)]
     std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let mut all: Vec<Played> = Vec::new();
@@ -158,15 +216,13 @@ fn play_one(
     let _ = child.kill();
     let status = child.wait()?;
     let ended = ended?;
-    let is_whole = all.len() as u64 == stories || all.last().is_some_and(|played| played.oracle.is_some());
     // A defect may stop or end the whole process, as a stack overflow does.
-    if !is_whole {
+    if let Some(&seed) = seeds.get(all.len()).filter(|_| all.last().is_none_or(|played| played.oracle.is_none())) {
         let why = ended.unwrap_or_else(|| format!("it ended: {status}"));
-        anyhow::ensure!(mutant.is_some(), "the simulator without a defect: {why}");
-        let seed = all.len() as u64;
+        anyhow::ensure!(mutant.is_some(), "the simulator without a defect, in the story of seed {seed}: {why}");
         let profile = PROFILES[(seed % PROFILES.len() as u64) as usize].to_owned();
-        let message = Some(format!("the simulator: {why}"));
-        all.push(Played { seed, profile, hash: None, oracle: Some("crash".to_owned()), message });
+        let (oracle, message) = (Some("crash".to_owned()), Some(format!("the simulator: {why}")));
+        all.push(Played { seed, profile, hash: None, oracle, message, reached: Vec::new() });
     }
     Ok(all)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::reach::Beyond;
 use crate::mutants::catalogue::Mutant;
 
 /// What stories said about a mutant.
@@ -14,8 +15,32 @@ pub(in crate::mutants) enum Verdict {
     Found { oracle: String, message: String, profile: String, seed: u64 },
     /// So many stories went differently, and no oracle reported any.
     Missed { changed: usize },
-    /// No story went differently: what the defect changes does not happen in them.
-    WithoutEffect,
+    /// No story went differently. So many have been in the functions with the defect; what it changes there did not happen.
+    WithoutEffect { reached: usize },
+}
+
+/// What a verdict means.
+enum Judged {
+    Found,
+    /// It changes so many stories.
+    Missed(usize),
+    /// It could show, and what it needs happened in no story.
+    Unmet,
+    /// It cannot show.
+    Beyond(Beyond),
+    /// It shows, although the catalogue says that it cannot.
+    Wrong,
+}
+
+fn judged(mutant: &Mutant, verdict: &Verdict) -> Judged {
+    match (verdict, mutant.beyond) {
+        (Verdict::WithoutEffect { .. }, Some(why)) => Judged::Beyond(why),
+        (Verdict::Missed { .. }, Some(why)) if why.may_change() => Judged::Beyond(why),
+        (_, Some(_)) => Judged::Wrong,
+        (Verdict::Found { .. }, None) => Judged::Found,
+        (Verdict::Missed { changed }, None) => Judged::Missed(*changed),
+        (Verdict::WithoutEffect { .. }, None) => Judged::Unmet,
+    }
 }
 
 /// The verdicts on all mutants.
@@ -33,14 +58,18 @@ impl<'a> Table<'a> {
         self.verdicts.insert(&mutant.name, (mutant, verdict));
     }
 
-    /// Number of mutants that change stories and are not found.
+    /// Number of mutants that can show and are not found.
     pub(super) fn missed(&self) -> usize {
-        self.all().filter(|(_, verdict)| matches!(verdict, Verdict::Missed { .. })).count()
+        self.all()
+            .filter(|(mutant, verdict)| matches!(judged(mutant, verdict), Judged::Missed(_) | Judged::Unmet))
+            .count()
     }
 
-    /// Whether every mutant that changes a story is found, and there is one.
+    /// Whether every mutant that changes a story is found, there is one, and none shows that the catalogue says cannot.
     pub(super) fn passed(&self) -> bool {
-        self.missed() == 0 && self.all().any(|(_, verdict)| *verdict != Verdict::WithoutEffect)
+        let is_wrong = |judged: &Judged| matches!(judged, Judged::Missed(_) | Judged::Wrong);
+        let judged: Vec<_> = self.all().map(|(mutant, verdict)| judged(mutant, verdict)).collect();
+        !judged.iter().any(is_wrong) && judged.iter().any(|judged| matches!(judged, Judged::Found))
     }
 
     /// The verdicts, by the names of the mutants.
@@ -63,21 +92,30 @@ impl<'a> Table<'a> {
     pub(super) fn text(&self) -> String {
         let mut out = String::new();
         let width = self.verdicts.keys().map(|name| name.len()).max().unwrap_or_default();
+        let mut beyond: BTreeMap<Beyond, Vec<&str>> = BTreeMap::new();
         for (mutant, verdict) in self.all() {
-            let _ = match verdict {
-                Verdict::Found { oracle, profile, seed, .. } => {
-                    writeln!(out, "found    {:width$}  {oracle}, story {} ({profile})", mutant.name, seed + 1)
+            let Mutant { name, defect, .. } = mutant;
+            let line = match (judged(mutant, verdict), verdict) {
+                (Judged::Beyond(why), _) => {
+                    beyond.entry(why).or_default().push(name);
+                    continue;
                 }
-                Verdict::Missed { changed } => {
-                    writeln!(out, "MISSED   {:width$}  changes {changed} stories: {}", mutant.name, mutant.defect)
+                (Judged::Wrong, _) => {
+                    "WRONG    {}  shows in stories, although the catalogue says that it cannot".to_owned()
                 }
-                Verdict::WithoutEffect => Ok(()),
+                (_, Verdict::Found { oracle, profile, seed, .. }) => {
+                    format!("found    {{}}  {oracle}, story {} ({profile})", seed + 1)
+                }
+                (Judged::Missed(changed), _) => format!("MISSED   {{}}  changes {changed} stories: {defect}"),
+                (_, Verdict::WithoutEffect { reached }) => {
+                    format!("UNMET    {{}}  runs in {reached} stories and changes none: {defect}")
+                }
+                (_, Verdict::Missed { .. }) => unreachable!("it is judged above"),
             };
+            let _ = writeln!(out, "{}", line.replacen("{}", &format!("{name:width$}"), 1));
         }
-        let without: Vec<_> = self.all().filter(|(_, verdict)| *verdict == Verdict::WithoutEffect).collect();
-        if !without.is_empty() {
-            let names: Vec<_> = without.iter().map(|(mutant, _)| mutant.name.as_str()).collect();
-            let _ = writeln!(out, "\nno effect in any story: {}", names.join(", "));
+        for (why, names) in beyond {
+            let _ = writeln!(out, "\nno story can show these: each needs {}\n  {}", why.needs(), names.join(", "));
         }
         let mut oracles: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, verdict) in self.all() {
@@ -91,18 +129,71 @@ impl<'a> Table<'a> {
         if !oracles.is_empty() {
             let _ = writeln!(out, "\nfound by: {}", oracles.join(", "));
         }
+        let _ = writeln!(out, "\n{}", self.summary());
+        out
+    }
+
+    /// The figures in a sentence.
+    fn summary(&self) -> String {
         let efforts = self.efforts();
-        let (found, missed) = (efforts.len(), self.missed());
-        let _ = writeln!(
-            out,
-            "\n{} of {} mutants that change one of {} stories are found ({:.1} %), half of them within {} stories; \
-             {} change none",
-            found,
-            found + missed,
+        let found = efforts.len();
+        let can_show = found + self.missed();
+        format!(
+            "{found} of {can_show} defects that can show in a story are found within {} stories ({:.1} %), half of them within {}",
             self.stories,
-            100.0 * found as f64 / (found + missed).max(1) as f64,
+            100.0 * found as f64 / can_show.max(1) as f64,
             efforts.get(found / 2).copied().unwrap_or_default(),
-            without.len()
+        )
+    }
+
+    /// The table as a document: what was found, what was not, and what cannot be.
+    pub(super) fn markdown(&self) -> String {
+        let mut areas: BTreeMap<&str, (Vec<u64>, usize, usize)> = BTreeMap::new();
+        let (mut found, mut missed) = (String::new(), String::new());
+        let mut beyond: BTreeMap<Beyond, Vec<String>> = BTreeMap::new();
+        for (mutant, verdict) in self.all() {
+            let Mutant { name, defect, .. } = mutant;
+            let area = areas.entry(name.split('/').next().unwrap_or(name)).or_default();
+            match (judged(mutant, verdict), verdict) {
+                (Judged::Beyond(why), _) => {
+                    area.2 += 1;
+                    beyond.entry(why).or_default().push(format!("`{name}`"));
+                }
+                (_, Verdict::Found { oracle, profile, seed, .. }) => {
+                    area.0.push(seed + 1);
+                    let _ = writeln!(found, "| `{name}` | {defect} | `{oracle}` | {} | {profile} |", seed + 1);
+                }
+                (_, Verdict::Missed { changed }) => {
+                    area.1 += 1;
+                    let _ =
+                        writeln!(missed, "| `{name}` | {defect} | changes {changed} stories, and no oracle says so |");
+                }
+                (_, Verdict::WithoutEffect { reached }) => {
+                    area.1 += 1;
+                    let _ = writeln!(
+                        missed,
+                        "| `{name}` | {defect} | its code runs in {reached} stories and changes none |"
+                    );
+                }
+            }
+        }
+        let mut out = format!(
+            "{}.\n\n| area | can show | found | half of them within | cannot show |\n|---|---|---|---|---|\n",
+            self.summary()
+        );
+        for (area, (mut efforts, missed, beyond)) in areas {
+            efforts.sort_unstable();
+            let half = efforts.get(efforts.len() / 2).map_or_else(|| "–".to_owned(), u64::to_string);
+            let _ = writeln!(out, "| {area} | {} | {} | {half} | {beyond} |", efforts.len() + missed, efforts.len());
+        }
+        let _ = write!(out, "\n## Not found\n\n| mutant | defect | why |\n|---|---|---|\n{missed}");
+        out.push_str("\n## What no story can show\n\n| it needs | mutants |\n|---|---|\n");
+        for (why, names) in beyond {
+            let _ = writeln!(out, "| {} | {} |", why.needs(), names.join(", "));
+        }
+        let _ = write!(
+            out,
+            "\n## Found\n\n| mutant | defect | oracle | stories | profile |\n|---|---|---|---|---|\n{found}"
         );
         out
     }
@@ -115,9 +206,15 @@ impl<'a> Table<'a> {
                 "profile": profile, "seed": seed, "stories": seed + 1,
             }),
             Verdict::Missed { changed } => {
-                json!({ "mutant": mutant.name, "verdict": "missed", "changed": changed })
+                json!({
+                    "mutant": mutant.name, "verdict": "missed", "changed": changed,
+                    "beyond": mutant.beyond.map(Beyond::name),
+                })
             }
-            Verdict::WithoutEffect => json!({ "mutant": mutant.name, "verdict": "no-effect" }),
+            Verdict::WithoutEffect { reached } => json!({
+                "mutant": mutant.name, "verdict": "no-effect", "reached": reached,
+                "beyond": mutant.beyond.map(Beyond::name),
+            }),
         });
         json!({ "stories": self.stories, "mutants": mutants.collect::<Vec<_>>() })
     }
