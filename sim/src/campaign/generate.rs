@@ -24,6 +24,10 @@ const BYTES: usize = 2048;
 const SHORTEST: Duration = Duration::from_millis(100);
 /// How much later than the first of two offers the second is made.
 const OFFERS_APART: Duration = Duration::from_millis(100);
+/// Time within which a user is mostly there after it has begun to join.
+const JOINED_WITHIN: Duration = Duration::from_secs(1);
+/// The longest time that a user takes to answer a call.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
 /// The string of bytes of a seed.
 pub fn bytes_of(seed: u64) -> Vec<u8> {
@@ -196,7 +200,7 @@ impl Generator<'_> {
     fn add_trouble(&mut self, kind: Trouble) {
         let at = self.draw.time(self.profile.troubles_until);
         match kind {
-            Trouble::Call => return self.add_pair(at, Command::Call, |actor| actor.plays == Role::User),
+            Trouble::Call => return self.add_call(at),
             Trouble::Accept => return self.add_user(at, Command::Accept),
             Trouble::Reject => return self.add_user(at, Command::Reject),
             Trouble::Media => {
@@ -360,17 +364,39 @@ impl Generator<'_> {
     /// Adds a command that names another actor. Both must fulfil `can`, and have the same role and room; if there are
     /// no such actors, adds nothing.
     fn add_pair(&mut self, at: Duration, command: fn(ActorIndex) -> Command, can: fn(&Actor) -> bool) {
+        if let Some((one, other)) = self.pair(can) {
+            self.command(at, one, command(other));
+        }
+    }
+
+    /// Two actors that fulfil `can`, with the same role and room, if there are any.
+    fn pair(&mut self, can: fn(&Actor) -> bool) -> Option<(ActorIndex, ActorIndex)> {
         let able = self.those(can);
         if able.is_empty() {
-            return;
+            return None;
         }
         let one = self.draw.pick(&able);
         let Actor { name, plays, room, .. } = self.builder.scenario.actors[one].clone();
         let others = self.those(|other| can(other) && other.name != name && other.plays == plays && other.room == room);
-        if !others.is_empty() {
-            let other = self.draw.pick(&others);
-            self.command(at, one, command(other));
-        }
+        (!others.is_empty()).then(|| (one, self.draw.pick(&others)))
+    }
+
+    /// Adds a call between two users, once both are there, and mostly an answer: of users who do both at random times, hardly
+    /// any would answer.
+    fn add_call(&mut self, at: Duration) {
+        let Some((caller, callee)) = self.pair(|actor| actor.plays == Role::User) else { return };
+        let joins = |actor: ActorIndex| self.builder.scenario.actors[actor].joins.unwrap_or_default();
+        let there = joins(caller).max(joins(callee)) + JOINED_WITHIN;
+        let last = self.profile.troubles_until;
+        let at = at.max(there).min(last);
+        self.command(at, caller, Command::Call(callee));
+        let answer = match self.draw.below(4) {
+            0 => return,
+            1 => Command::Reject,
+            _ => Command::Accept,
+        };
+        let later = at + self.draw.time(ANSWERED_WITHIN);
+        self.command(later.min(last), callee, answer);
     }
 
     /// Adds a command to a user, if there are users.

@@ -75,7 +75,8 @@ pub(crate) fn put(scenario: &mut Scenario, target: &Target) {
     let over = spoken.framing().unwrap_or(Framing::WebSocket);
     let mut members: BTreeMap<String, usize> = BTreeMap::new();
     for actor in &mut scenario.actors {
-        actor.over = over;
+        // Only users can speak their own dialect over either. Others speak the target's, whatever carries it.
+        actor.over = if actor.plays == Role::User { over } else { actor.plays.framing() };
         if let Some(most) = members_max(&spoken) {
             // A room that is full is followed by another.
             let room = actor.room.clone();
@@ -92,4 +93,25 @@ pub(crate) fn put(scenario: &mut Scenario, target: &Target) {
         _ => true,
     };
     scenario.steps.retain(|step| is_there(&step.action));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::generate;
+
+    /// A finding is such a file.
+    #[test]
+    fn a_story_in_any_dialect_of_the_server_is_a_valid_file() {
+        for name in ["mesh", "sender-viewer", "relay", "call", "call-socketio", "broadcast"] {
+            let target = Target { dialect: Some(name.to_owned()), program: None };
+            for profile in StoryProfile::shipped() {
+                let profile = adapted(&profile, &target).unwrap_or_else(|misfit| panic!("{name}: {misfit:?}"));
+                for seed in 0..5 {
+                    let text = scenarios::write(&generate(seed, &profile, &target));
+                    scenarios::parse("story.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                }
+            }
+        }
+    }
 }

@@ -118,7 +118,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn not_asked(count: usize) -> String {
     let stories = if count == 1 { "story was" } else { "stories were" };
-    format!("{count} {stories} not asked: a story that crashed has no events, and playing it again may end this program")
+    format!(
+        "{count} {stories} not asked: a story that crashed has no events, and playing it again may end this program"
+    )
 }
 
 /// Says which words of the question no run has. A misspelt one must not look like an answer.

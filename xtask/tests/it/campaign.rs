@@ -234,7 +234,8 @@ fn a_story_that_ends_the_program_is_found_by_the_next_call() {
     assert!(said.starts_with(&format!("FAIL  {} of 12 stories violate an oracle: 1 finding", found.len())), "{said}");
     assert!(!Path::new(&dir).join("playing").exists());
     // Questions over all stories leave them out: they have no events, and would end that program.
-    let asked = program().args(["ask", &dir, "received of X message=joined", "--jobs", "1"]).output().expect("it starts");
+    let asked =
+        program().args(["ask", &dir, "received of X message=joined", "--jobs", "1"]).output().expect("it starts");
     let (out, err) = (String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
     assert_eq!(asked.status.code(), Some(0), "{err}");
     assert!(out.ends_with(&format!(" of {} runs\n", 12 - found.len())), "{out}");
