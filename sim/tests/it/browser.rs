@@ -200,6 +200,8 @@ fn a_browser_that_ends_is_no_verdict_about_the_server() {
             words.contains(&*profile.to_string_lossy()) && !words.contains("--type=") && !words.starts_with("sh\0")
         };
         let main = processes().into_iter().find(|pid| of_profile(pid)).expect("it runs");
+        let socket = std::fs::read_link(profile.join("SingletonSocket")).expect("it has one");
+        assert!(socket.starts_with(&profile), "it would be left behind: {}", socket.display());
         assert!(std::process::Command::new("kill").args(["-KILL", &main]).status().is_ok_and(|done| done.success()));
         playing.join().expect("no panic")
     });

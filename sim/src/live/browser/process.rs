@@ -111,6 +111,8 @@ impl Browser {
         let mut command = Command::new("sh");
         command.args(["-c", WRAPPER]).arg(&profile).arg(&program).args(FLAGS);
         command.arg(format!("--user-data-dir={}", profile.display()));
+        // What it leaves in the folder for temporary files, for example if it is killed, is removed with the profile.
+        command.env("TMPDIR", &profile);
         if rustix::process::geteuid().is_root() {
             // Otherwise it refuses to run as root.
             command.arg("--no-sandbox");
