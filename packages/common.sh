@@ -9,5 +9,6 @@ GLIBC=2.28
 ZIGLANG=0.17.1
 ZIGBUILD=0.24.1
 
-cargo_target=${CARGO_TARGET_DIR:-target}
+# Absolute: build scripts call the tools of `packages/build` from other folders, and callers read the printed paths in theirs.
+cargo_target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 out=$cargo_target/packages

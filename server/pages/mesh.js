@@ -58,6 +58,11 @@ function meet(id, offers) {
     on: {
       stream: (theirs) => play(member.place.video, theirs),
       glare: (gaveWay) => log(gaveWay ? T("Both offered: this side gives way to {name}.") : T("Both offered: {name} gives way."), { name }),
+      hopeless: () => {
+        if (member.peer !== peer) return;
+        log(T("The connection to {name} is made anew."), { name });
+        meet(id, "first");
+      },
       state: (state) => {
         if (member.peer !== peer) return;
         log(T("The connection to {name} is {state}."), { name, state });

@@ -536,6 +536,9 @@ export function tile(grid, key, values) {
 /** How long a description waits for candidates if none can be sent after it, in ms. */
 const GATHERING_MAX = 1500;
 
+/** A connection that fails again within this time after a restart of ICE is not helped by another one, in ms. */
+const RESTART_PROVEN = 60_000;
+
 /**
  * An RTCPeerConnection with perfect negotiation (W3C WebRTC §10.7). Everything is done in order, one step after the other.
  *
@@ -545,7 +548,8 @@ const GATHERING_MAX = 1500;
  * - `trickle`: whether candidates can be sent on their own. Otherwise a description waits for them.
  * - `repeats`: whether an offer that collides is sent again, because the other side may not have been there for it.
  * - `restarts`: whether it restarts ICE by itself when it fails.
- * - `on.stream(stream)`, `on.state(state)`, `on.candidate(candidate)` for each own one, `on.glare(gaveWay)`.
+ * - `on.stream(stream)`, `on.state(state)`, `on.candidate(candidate)` for each own one, `on.glare(gaveWay)`, and
+ *   `on.hopeless()` if it fails again soon after it has restarted ICE.
  */
 export class Peer {
   #steps = Promise.resolve();
@@ -553,6 +557,7 @@ export class Peer {
   #isIgnoring = false;
   #isNeeded = false;
   #isClosed = false;
+  #restarted = -Infinity;
   #o;
 
   constructor(options) {
@@ -568,7 +573,7 @@ export class Peer {
     this.pc.onconnectionstatechange = () => {
       const state = this.pc.connectionState;
       on.state?.(state);
-      if (state === "failed" && this.#o.restarts && this.#o.offers === "first") this.pc.restartIce();
+      if (state === "failed" && this.#o.restarts && this.#o.offers === "first") this.#recover();
     };
     this.pc.onnegotiationneeded = () => {
       if (this.#o.offers !== "first") return;
@@ -641,6 +646,14 @@ export class Peer {
   close() {
     this.#isClosed = true;
     this.pc.close();
+  }
+
+  /** Restarts ICE. If that was of no use a moment ago, only another connection may help. */
+  #recover() {
+    const now = Date.now();
+    if (this.#o.on.hopeless && now - this.#restarted < RESTART_PROVEN) return this.#o.on.hopeless();
+    this.#restarted = now;
+    this.pc.restartIce();
   }
 
   /** Takes its own offer back, and what was in it only to receive: the other side's offer has its own. */

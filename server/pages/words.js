@@ -145,6 +145,7 @@ export const chinese = {
   "a candidate of no known form": "候选地址格式未知",
   "The connection is {state}.": "连接状态：{state}。",
   "The connection to {name} is {state}.": "与 {name} 的连接状态：{state}。",
+  "The connection to {name} is made anew.": "正在重新建立与 {name} 的连接。",
   "The connection is interrupted. It may come back by itself.": "连接中断，可能会自行恢复。",
   "There is no way from here to the other side at the moment.": "目前无法到达对端。",
   "{size} · {frames} frames received, {sent} sent · {rate} kbit/s · {pair} · {rtt} ms":

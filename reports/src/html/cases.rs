@@ -109,17 +109,24 @@ fn wrong(bad: &[&&Case], number: usize) -> Markup {
     }
 }
 
+/// In how many runs the rare situations were met, and those at which the scenario aims were not.
 fn probes(cases: &[&Case]) -> Markup {
+    let simulations = || cases.iter().filter_map(|case| case.simulation.as_ref());
+    html! {
+        (counts("Not tested, because this server did not bring it about", simulations().flat_map(|simulation| &simulation.not_tested)))
+        (counts("Rare situations met", simulations().flat_map(|simulation| simulation.probes.keys())))
+    }
+}
+
+fn counts<'p>(label: &str, probes: impl Iterator<Item = &'p String>) -> Markup {
     let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
-    for case in cases {
-        for probe in case.simulation.iter().flat_map(|simulation| simulation.probes.keys()) {
-            *runs.entry(probe).or_default() += 1;
-        }
+    for probe in probes {
+        *runs.entry(probe).or_default() += 1;
     }
     html! {
         @if !runs.is_empty() {
             p.probes {
-                span.label { "Rare situations met" } " "
+                span.label { (label) } " "
                 @for (probe, count) in runs { span.tag { (shown(probe)) " " b { (thousands(count)) } } " " }
             }
         }

@@ -1,5 +1,6 @@
 //! What a person reads, word for word.
 
+use reports::model::Case;
 use reports::{Detail, Seed, Sweep};
 use sim::run::{Cause, Crash};
 
@@ -62,10 +63,17 @@ fn what_a_server_program_did_not_bring_about_is_not_tested() {
     assert!(text.contains("Not tested with this server") && text.contains("reconnected in 1 of 2 seeds"), "{text}");
     let case = reports::case_of_outcome(&outcome, WALL, &replay(), Detail::Brief, None);
     assert_eq!(case.simulation.as_ref().expect("it is one").not_tested, ["reconnected"]);
-    let page = |case| reports::html(&[read(&written(vec![case])).expect("a result")]);
-    let words = "Not tested, because this server did not bring it about";
-    let other = reports::case_of_outcome(&play(FRIENDS, 1), WALL, &replay(), Detail::Brief, None);
-    assert!(page(case).contains(words) && !page(other).contains(words));
+    // Of one run, and of many, which are shown in brief.
+    for detail in [Detail::Full, Detail::Brief] {
+        let page = |outcome| {
+            let case = reports::case_of_outcome(outcome, WALL, &replay(), detail, None);
+            reports::html(&[
+                read(&written(vec![case.clone(), Case { id: "another".to_owned(), ..case }])).expect("a result")
+            ])
+        };
+        let words = "Not tested, because this server did not bring it about";
+        assert!(page(&outcome).contains(words) && !page(&play(FRIENDS, 1)).contains(words), "{detail:?}");
+    }
 }
 
 #[test]

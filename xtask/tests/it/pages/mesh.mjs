@@ -67,6 +67,17 @@ export async function play(stage) {
   await ben.click("#connect");
   for (const tab of people) await tab.meets(2);
 
+  // From now on, ana's connections can be reached from here.
+  await ana.page.evaluate(() => {
+    window.connections = [];
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(...options) {
+        super(...options);
+        window.connections.push(this);
+      }
+    };
+  });
+
   // The server ends and comes back; so does everybody, without a click.
   await server.stop();
   await ana.shows("#alert", "The server is gone. Attempt 1 of 5");
@@ -76,6 +87,16 @@ export async function play(stage) {
     await until(() => tab.page.$eval("#alert", (alert) => alert.hidden), "the alert goes away once the server is back");
     await tab.meets(2);
   }
+
+  // A connection that fails again soon after it has restarted ICE is made anew.
+  await ana.page.evaluate(() => {
+    for (const connection of window.connections.filter(({ connectionState }) => connectionState === "connected")) {
+      Object.defineProperty(connection, "connectionState", { value: "failed" });
+      for (let time = 0; time < 2; time++) connection.dispatchEvent(new Event("connectionstatechange"));
+    }
+  });
+  for (const name of ["ben", "cid"]) await ana.logged(`The connection to ${name} is made anew.`);
+  for (const tab of people) await tab.meets(2);
   await ana.click("#disconnect");
   await ana.alone();
   await ben.meets(1);
