@@ -51,6 +51,7 @@ impl Restart {
         let command = &self.command;
         let right = "give a command that starts the server again, at the same address";
         if let Some(prepare) = self.prepare {
+            #[allow(clippy::disallowed_methods)] // a real server, outside of every simulation
             let prepared = tokio::task::spawn_blocking(prepare).await;
             prepared.map_err(|error| format!("what is left of the server cannot be ended: {error}"))?;
         }

@@ -164,14 +164,14 @@ const DEFECTS: [(&str, &str, &str); 4] = [
 #[test]
 fn a_defect_of_a_server_becomes_a_story_of_a_few_steps() {
     let Some(folder) = packages() else { return };
-    becomes_a_few_steps(&folder, DEFECTS[0]);
+    becomes_a_few_steps(folder, DEFECTS[0]);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn each_defect_of_a_server_becomes_a_story_of_a_few_steps() {
     let folder = packages().expect("npm works");
-    DEFECTS.into_iter().for_each(|defect| becomes_a_few_steps(&folder, defect));
+    DEFECTS.into_iter().for_each(|defect| becomes_a_few_steps(folder, defect));
 }
 
 fn becomes_a_few_steps(folder: &Path, (name, before, after): (&str, &str, &str)) {
