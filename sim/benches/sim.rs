@@ -36,6 +36,7 @@ async fn through_a_nat_pair(world: World) {
             kind: NodeKind::World,
             behind: None,
             external: &[external],
+            inside: Ipv4Addr::new(192, 168, 1, 1),
             nat: Some(home.clone()),
             link,
         });

@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// How many lines are kept.
 const KEPT: usize = 8;
 
-/// The last lines of a program's output. Of empty lines, and of the frames of a stack trace but the first, none is kept:
-/// Node prints the reason above as many frames as would push it out.
+/// The last lines of a program's output, without empty ones, and with only the first frame of a stack trace: Node prints
+/// the reason above its frames, which would push it out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastLines(VecDeque<Arc<str>>);
 

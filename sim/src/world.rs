@@ -24,7 +24,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use scenarios::{Addresses, Fate, Link, NatBehavior, NatReboot, PacketKind};
+use scenarios::{Addresses, Fate, Link, NatBehavior, NatReboot, Network, NetworkIndex, PacketKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::capture::{Capture, KeyLog};
@@ -59,10 +59,28 @@ pub struct NetworkConfig<'a> {
     pub behind: Option<Realm>,
     /// The router's external addresses.
     pub external: &'a [Ipv4Addr],
+    /// Its address inside, which hairpinning may show ([`scenarios::Hairpinning::RouterSource`]).
+    pub inside: Ipv4Addr,
     /// Its NAT; `None` means that the router does not translate.
     pub nat: Option<NatBehavior>,
     /// Its link to the outer network.
     pub link: Link,
+}
+
+impl<'a> NetworkConfig<'a> {
+    /// A network of a scenario, the one with this number. `behind` is as in [`NetworkConfig::behind`].
+    #[must_use]
+    pub fn of(network: &'a Network, number: usize, behind: Option<Realm>) -> Self {
+        Self {
+            name: &network.name,
+            kind: NodeKind::Nat(NetworkIndex(number)),
+            behind,
+            external: &network.external,
+            inside: network.gateway,
+            nat: network.nat.clone(),
+            link: network.link,
+        }
+    }
 }
 
 impl World {
@@ -184,9 +202,11 @@ impl World {
 
     /// Adds a private network behind a router.
     pub fn add_network(&self, network: NetworkConfig<'_>) -> Realm {
-        let NetworkConfig { name, kind, behind, external, nat, link } = network;
+        let NetworkConfig { name, kind, behind, external, inside, nat, link } = network;
         let node = self.0.recorder.node(name, kind);
-        let (realm, router) = self.0.fabric().add_router(node, realm_of(behind), external, nat, link);
+        let mut fabric = self.0.fabric();
+        let (realm, router) = fabric.add_router(node, realm_of(behind), external, nat, link);
+        fabric.set_inside(router, inside);
         Realm { realm, router }
     }
 
@@ -206,11 +226,6 @@ impl World {
         }
         let host = fabric.add_host(node, realm_of(network), addresses.into(), link);
         Machine { host, node }
-    }
-
-    /// Gives a network's router an address inside, which hairpinning may show ([`scenarios::Hairpinning::RouterSource`]).
-    pub fn set_inside(&self, network: Realm, address: Ipv4Addr) {
-        self.0.fabric().set_inside(network.router, address);
     }
 
     /// Gives a network's router a firewall for IPv6, or takes it away.

@@ -103,20 +103,12 @@ impl Simulated {
         let everything = world.recorder().node("world", NodeKind::World);
         let mut networks: Vec<Realm> = Vec::new();
         for (index, network) in scenario.networks.iter().enumerate() {
-            networks.push(world.add_network(NetworkConfig {
-                name: &network.name,
-                kind: NodeKind::Nat(NetworkIndex(index)),
-                behind: network.behind.map(|outer| networks[outer]),
-                external: &network.external,
-                nat: network.nat.clone(),
-                link: network.link,
-            }));
-            if let Some(realm) = networks.last() {
-                world.set_inside(*realm, network.gateway);
+            let behind = network.behind.map(|outer| networks[outer]);
+            let realm = world.add_network(NetworkConfig::of(network, index, behind));
+            if let Some(ipv6) = &network.ipv6 {
+                world.set_firewall(realm, ipv6.firewall.clone());
             }
-            if let (Some(ipv6), Some(realm)) = (&network.ipv6, networks.last()) {
-                world.set_firewall(*realm, ipv6.firewall.clone());
-            }
+            networks.push(realm);
         }
         let setup = &scenario.server;
         let addresses = |machine| scenario.addresses(machine);

@@ -843,6 +843,7 @@ impl Net {
             kind: NodeKind::Nat(NetworkIndex(0)),
             behind: None,
             external: &[Ipv4Addr::new(198, 51, 100, 1)],
+            inside: Ipv4Addr::new(192, 168, 1, 1),
             nat: Some(behavior),
             link: LINK,
         })

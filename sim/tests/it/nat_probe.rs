@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Dependence, Machine, NetworkIndex, PortAllocation, Profile};
+use scenarios::{ActorIndex, Dependence, Machine, PortAllocation, Profile};
 use server::net::{Network, Udp};
 use server::stun::{Origin, answer};
 use sim::event::NodeKind;
@@ -63,18 +63,8 @@ fn probed_with(keys: &str, can: Can, lifetime: Option<Duration>) -> Option<Findi
     let text = format!("name = 'x'\nduration = '1s'\n[[actor]]\nname = 'ana'\n{keys}\n");
     let scenario = scenarios::parse("x.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let found = World::run(1, 10 * LONG, move |world| async move {
-        let realm = scenario.networks.first().map(|network| {
-            let realm = world.add_network(NetworkConfig {
-                name: &network.name,
-                kind: NodeKind::Nat(NetworkIndex(0)),
-                behind: None,
-                external: &network.external,
-                nat: network.nat.clone(),
-                link: network.link,
-            });
-            world.set_inside(realm, network.gateway);
-            realm
-        });
+        let network = scenario.networks.first();
+        let realm = network.map(|network| world.add_network(NetworkConfig::of(network, 0, None)));
         let machine = |index: usize, realm, address| {
             let kind = NodeKind::Machine(Machine::Actor(ActorIndex(index)));
             world.boot(world.add_machine(&format!("m{index}"), kind, realm, address, LINK))

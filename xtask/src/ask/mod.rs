@@ -70,10 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let stories = dir.join(FILE).exists().then(|| Stories::load(dir)).transpose()?;
     sources.extend(stories.iter().flat_map(|stories| stories.finished().map(Source::Story)));
     let unfinished = stories.as_ref().map_or(0, Stories::unfinished);
+    if unfinished > 0 {
+        errln!("{}", not_asked(unfinished));
+    }
     if sources.is_empty() {
-        if unfinished > 0 {
-            errln!("{}", not_asked(unfinished));
-        }
         errln!("there is no run in {}: `sim --out DIR` writes one, and `campaign --out DIR` many", dir.display());
         return Ok(ExitCode::from(NOTHING));
     }
@@ -106,9 +106,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     outln!("{all} events in {with} of {} runs", runs - lost);
     if open > 0 {
         errln!("{open} more are too close to the end of their run to be judged");
-    }
-    if unfinished > 0 {
-        errln!("{}", not_asked(unfinished));
     }
     if lost > 0 {
         errln!("{lost} stories cannot be played again: their bytes were not kept, or they do not finish");

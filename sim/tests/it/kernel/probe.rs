@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenarios::{ActorIndex, Machine, NatBehavior, NetworkIndex, Scenario};
+use scenarios::{ActorIndex, Machine, NatBehavior, Scenario};
 use server::net::{Network, Udp};
 use sim::event::NodeKind;
 use sim::live::netns::Script;
@@ -212,15 +212,7 @@ pub(crate) fn kernel(nat: NatBehavior, times: &Times) -> Findings {
 pub(crate) fn simulated(nat: NatBehavior, times: &Times) -> Findings {
     let (scenario, times) = (home(nat), times.clone());
     let found = World::run(1, Duration::from_secs(600), move |world| async move {
-        let network = &scenario.networks[0];
-        let realm = world.add_network(NetworkConfig {
-            name: &network.name,
-            kind: NodeKind::Nat(NetworkIndex(0)),
-            behind: None,
-            external: &network.external,
-            nat: network.nat.clone(),
-            link: network.link,
-        });
+        let realm = world.add_network(NetworkConfig::of(&scenario.networks[0], 0, None));
         let hosts = scenario.actors.iter().enumerate().map(|(index, actor)| {
             let kind = NodeKind::Machine(Machine::Actor(ActorIndex(index)));
             let inside = actor.network.map(|_| realm);

@@ -179,15 +179,7 @@ pub(crate) fn simulated(nat: NatBehavior, case: Case) -> Vec<Seen> {
 
     let scenario = home(nat);
     let found = World::run(1, Duration::from_secs(600), move |world| async move {
-        let network = &scenario.networks[0];
-        let realm = world.add_network(NetworkConfig {
-            name: &network.name,
-            kind: NodeKind::Nat(NetworkIndex(0)),
-            behind: None,
-            external: &network.external,
-            nat: network.nat.clone(),
-            link: network.link,
-        });
+        let realm = world.add_network(NetworkConfig::of(&scenario.networks[0], 0, None));
         let ends = [(0, Some(realm)), (1, None)].map(|(index, place)| {
             let actor = &scenario.actors[ActorIndex(index)];
             let kind = NodeKind::Machine(Machine::Actor(ActorIndex(index)));
